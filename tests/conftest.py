@@ -1,0 +1,104 @@
+"""What the tests share: a PostgreSQL, a Valkey, and fresh databases on both kinds of server.
+
+The servers start once a session (once a process under xdist), when the first test asks for them.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import services
+
+ROOT = Path(__file__).parent.parent
+CORPUS = ROOT.parent / "shared" / "corpus"
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of the session's PostgreSQL; take `postgres_url` for a database of the test's own."""
+    with services.postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of the session's Valkey; take `redis_url` for an empty one."""
+    with services.valkey_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """An empty Valkey database, no other process's."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return services.redis_database(redis_server, 1 + int(worker.removeprefix("gw")))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    with services.postgres_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> Iterator[str]:
+    """An SQLite database that is not there yet."""
+    with services.sqlite_database(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database, on each of DATABASES in turn."""
+    url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the schema in it, to be copied."""
+    from gateway.store import database
+
+    path = tmp_path_factory.mktemp("template") / "gateway.db"
+    database.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with the schema in it, to be copied."""
+    from gateway.store import database
+
+    with services.postgres_database(postgres_server) as url:
+        database.upgrade(url)
+        yield services.database_name(url)
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database with the schema in it, on each of DATABASES in turn."""
+    if request.param == "sqlite":
+        with services.sqlite_database(tmp_path, request.getfixturevalue("sqlite_template")) as url:
+            yield url
+        return
+    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
+    with services.postgres_database(server, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The directory of real messages, which is beside the project, not in it."""
+    if not CORPUS.exists():
+        pytest.skip("the corpus is not beside the project")
+    return CORPUS
