@@ -1,0 +1,1 @@
+"""FHIR without input or output: wire formats, definitions, messages, Tasks."""
