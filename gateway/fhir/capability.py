@@ -1,0 +1,136 @@
+"""What the gateway says it can do: its CapabilityStatement, and a MessageDefinition for each handler.
+
+https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/R4/messagedefinition.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from gateway.fhir.json import Resource
+
+_FHIR_VERSION = "4.0.1"
+_FORMATS = ["application/fhir+json", "application/fhir+xml", "json", "xml"]
+_TRANSPORT = "http://terminology.hl7.org/CodeSystem/message-transport"
+_PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
+_DOCUMENTATION = (
+    "Post a message, a Bundle in JSON or XML, to the endpoint; the answer is the response message. With `async=true`"
+    " it is acknowledged at once and answered later. A message that gets no answer may be sent again, unchanged, until"
+    " it does: it takes effect once, and its answer is always the same."
+)
+_SITUATION = (
+    "The answer is a message of the same event. If what was asked is done, `MessageHeader.response.code` is `ok`, and"
+    " in focus are the resources as the gateway now keeps them. If not, it is `fatal-error` (do not send this again"
+    " unchanged) or `transient-error` (send it again later), and `response.details` is an OperationOutcome."
+)
+
+
+class HandledEvent(Protocol):
+    """A Coding's system and code, or a uri (`system` is None)."""
+
+    @property
+    def system(self) -> str | None: ...
+    @property
+    def code(self) -> str: ...
+
+
+class HandlerInfo(Protocol):
+    """All that is published about a handler: `name` is its function's, `focus` the resource types it takes."""
+
+    @property
+    def event(self) -> HandledEvent: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def documentation(self) -> str: ...
+    @property
+    def focus(self) -> tuple[str, ...]: ...
+    @property
+    def name(self) -> str: ...
+
+
+def capability_statement(
+    handlers: Sequence[HandlerInfo],
+    *,
+    name: str,
+    version: str,
+    base_url: str,
+    endpoint: str,
+    published: str,
+    reliable_cache_minutes: int,
+) -> Resource:
+    """What runs at `base_url` and takes messages at `endpoint`; `published` is the date of this statement."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "url": f"{base_url}/metadata",
+        "version": version,
+        "name": _computer_name(name),
+        "title": name,
+        "status": "active",
+        "date": published,
+        "kind": "instance",
+        "software": {"name": name, "version": version},
+        "implementation": {"description": "A gateway for FHIR messages", "url": base_url},
+        "fhirVersion": _FHIR_VERSION,
+        "format": _FORMATS,
+        "rest": [
+            {"mode": "server", "operation": [{"name": "process-message", "definition": _PROCESS_MESSAGE}]},
+        ],
+        "messaging": [_messaging(handlers, base_url, endpoint, reliable_cache_minutes)],
+    }
+
+
+def _messaging(handlers: Sequence[HandlerInfo], base_url: str, endpoint: str, minutes: int) -> dict[str, Any]:
+    messaging: dict[str, Any] = {
+        "endpoint": [{"protocol": {"system": _TRANSPORT, "code": "http"}, "address": endpoint}],
+        "reliableCache": minutes,
+        "documentation": _DOCUMENTATION,
+    }
+    supported = [{"mode": "receiver", "definition": _url(handler, base_url)} for handler in handlers]
+    return messaging | ({"supportedMessage": supported} if supported else {})
+
+
+def message_definition(handler: HandlerInfo, *, base_url: str, published: str) -> Resource:
+    """The message that the handler takes; `published` is the date, and the version, of this definition."""
+    definition: Resource = {
+        "resourceType": "MessageDefinition",
+        "id": _id(handler),
+        "url": _url(handler, base_url),
+        "version": published,
+        "name": _computer_name(handler.name),
+        "title": handler.title,
+        "status": "active",
+        "date": published,
+        "description": handler.documentation or handler.title,
+        **_event(handler.event),
+        "category": handler.category,
+        "responseRequired": "always",
+        "allowedResponse": [{"message": _url(handler, base_url), "situation": _SITUATION}],
+    }
+    least = 1 if len(handler.focus) == 1 else 0
+    focus = [{"code": resource_type, "min": least, "max": "*"} for resource_type in handler.focus]
+    return definition | ({"focus": focus} if focus else {})
+
+
+def _event(event: HandledEvent) -> dict[str, Any]:
+    if event.system is None:
+        return {"eventUri": event.code}
+    return {"eventCoding": {"system": event.system, "code": event.code} if event.system else {"code": event.code}}
+
+
+def _url(handler: HandlerInfo, base_url: str) -> str:
+    return f"{base_url}/MessageDefinition/{_id(handler)}"
+
+
+def _id(handler: HandlerInfo) -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "-", handler.name)[:64]
+
+
+def _computer_name(name: str) -> str:
+    """`FhirGateway` for `fhir-gateway`: names of definitions are to be usable as identifiers in programs."""
+    words = re.findall("[A-Za-z0-9]+", name)
+    return re.sub("^(?![A-Z])", "The", "".join(word[0].upper() + word[1:] for word in words))

@@ -1,0 +1,373 @@
+"""The structure check: sound resources pass, whatever is not sound is named where it is."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import Issue
+from gateway.fhir import json
+from gateway.fhir.check import MAX_ISSUES, check_structure, warm
+
+MESSAGE = b"""{
+  "resourceType": "Bundle", "id": "b1", "type": "message", "timestamp": "2024-02-29T12:00:00.123456789Z",
+  "entry": [
+    {"fullUrl": "urn:uuid:0d9d7b9e-7d5a-4a1c-9b6a-0e6f1c1d2e3f", "resource": {
+      "resourceType": "MessageHeader", "id": "h1", "eventCoding": {"system": "urn:e", "code": "new-order"},
+      "source": {"endpoint": "https://placer.example/fhir"}, "focus": [{"reference": "Task/t1"}]}},
+    {"fullUrl": "urn:uuid:1d9d7b9e-7d5a-4a1c-9b6a-0e6f1c1d2e3f", "resource": {
+      "resourceType": "Task", "id": "t1", "status": "requested", "intent": "order",
+      "identifier": [{"system": "urn:s", "value": "1"}], "executionPeriod": {"start": "2024-05"},
+      "contained": [{"resourceType": "Patient", "id": "p1", "birthDate": "1980"}],
+      "extension": [{"url": "urn:x", "valueDecimal": 1.00}],
+      "input": [{"type": {"text": "dose"}, "valueQuantity": {"value": 5e-1}}]}},
+    {"resource": {
+      "resourceType": "Patient", "id": "p2", "_birthDate": {"extension": [{"url": "urn:x", "valueCode": "unknown"}]},
+      "name": [{"family": "O", "given": ["A", null], "_given": [null, {"extension": [{"url": "urn:x"}]}]}]}},
+    {"resource": {"resourceType": "Parameters", "parameter": [
+      {"name": "a", "part": [{"name": "b", "resource": {"resourceType": "Basic", "code": {"text": "c"}}}]}]}},
+    {"resource": {"resourceType": "Bundle", "type": "collection", "entry": [
+      {"resource": {"resourceType": "Basic", "code": {"text": "d"}}}]}}
+  ]
+}"""
+
+
+def message() -> dict[str, Any]:
+    return json.parse(MESSAGE)
+
+
+def bundle_of(resource: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "message", "entry": [{"resource": resource}]}
+
+
+def observation(**elements: Any) -> dict[str, Any]:
+    return bundle_of({"resourceType": "Observation", "status": "final", "code": {"text": "c"}, **elements})
+
+
+def put(value: Any, path: list[str | int], item: Any) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    value[path[-1]] = item
+
+
+def take(value: Any, path: list[str | int]) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    del value[path[-1]]
+
+
+def the_issue(bundle: dict[str, Any]) -> Issue:
+    (issue,) = check_structure(bundle)
+    return issue
+
+
+def test_a_sound_message_has_no_issues() -> None:
+    assert check_structure(message()) == []
+
+
+def test_the_message_is_left_as_it_is() -> None:
+    bundle = message()
+    before = json.serialize(bundle)
+
+    check_structure(bundle)
+
+    assert json.serialize(bundle) == before
+
+
+TASK: list[str | int] = ["entry", 1, "resource"]
+PATIENT: list[str | int] = ["entry", 2, "resource"]
+PUTS = [
+    # where, what is put there, code, expression, and what the sentence says
+    (["timestamp"], "2024-02-29", "value", "Bundle.timestamp", 'Bundle.timestamp is "2024-02-29". Write an instant'),
+    (["entry", 0], "x", "structure", "Bundle.entry[0]", 'Bundle.entry[0] is "x". Write an object (BundleEntry)'),
+    (["entry", 0, "resource"], [], "structure", "Bundle.entry[0].resource", "not an array"),
+    ([*TASK, "status"], "in progress ", "value", "Bundle.entry[1].resource.status", "Write a code"),
+    ([*TASK, "status"], None, "structure", "Bundle.entry[1].resource.status", "is null, which FHIR does not allow"),
+    ([*TASK, "status"], ["a"], "structure", "Bundle.entry[1].resource.status", "is an array, but may be given only"),
+    ([*TASK, "intent"], 1, "structure", "Bundle.entry[1].resource.intent", "Task.intent is 1. Write a code"),
+    ([*TASK, "for"], "Patient/1", "structure", "Bundle.entry[1].resource.for", "Write an object (Reference)"),
+    ([*TASK, "for"], '{"reference": "Patient/1"}', "structure", "Bundle.entry[1].resource.for", "(Reference)"),
+    ([*TASK, "for"], [], "structure", "Bundle.entry[1].resource.for", "is an array, but may be given only once"),
+    ([*TASK, "identifier"], {}, "structure", "Bundle.entry[1].resource.identifier", "Write an array, even of one."),
+    ([*TASK, "statuss"], "x", "structure", "Bundle.entry[1].resource", 'no element "statuss" in FHIR R4. Did you mean'),
+    ([*TASK, "qqqqqqq"], "x", "structure", "Bundle.entry[1].resource", '"qqqqqqq" in FHIR R4. Remove it.'),
+    ([*TASK, "fhir_comments"], "x", "structure", "Bundle.entry[1].resource", "Remove it."),
+    ([*TASK, "status__ext"], {}, "structure", "Bundle.entry[1].resource", "status__ext"),
+    (
+        [*TASK, "identifier", 0, "system"],
+        "a b",
+        "value",
+        "Bundle.entry[1].resource.identifier[0].system",
+        "Write a URI: not empty and without blanks.",
+    ),
+    (
+        [*TASK, "input", 0, "valueQuantity", "value"],
+        "5.4",
+        "structure",
+        "Bundle.entry[1].resource.input[0].value.value",
+        'Task.input[0].valueQuantity.value is "5.4". Write a number, without quotes.',
+    ),
+    (
+        [*TASK, "contained", 0, "birthDate"],
+        "2023-02-29",
+        "value",
+        "Bundle.entry[1].resource.contained[0].birthDate",
+        "Write a date of the calendar",
+    ),
+    (
+        [*TASK, "contained", 0],
+        None,
+        "structure",
+        "Bundle.entry[1].resource.contained[0]",
+        "A resource is an object with a resourceType, not null.",
+    ),
+    (
+        [*PATIENT, "_birthDate", "extension", 0, "valueCode"],
+        "",
+        "value",
+        "Bundle.entry[2].resource.birthDate.extension[0].value",
+        'Patient._birthDate.extension[0].valueCode is "". Write a code',
+    ),
+    (
+        [*PATIENT, "name", 0, "_given", 1, "id"],
+        7,
+        "structure",
+        "Bundle.entry[2].resource.name[0].given[1].id",
+        "Patient.name[0]._given[1].id is 7.",
+    ),
+    (
+        [*PATIENT, "name", 0, "given", 0],
+        None,
+        "structure",
+        "Bundle.entry[2].resource.name[0].given[0]",
+        "Patient.name[0].given[0] is null",
+    ),
+    (
+        ["entry", 3, "resource", "parameter", 0, "part", 0, "resource", "created"],
+        "yesterday",
+        "value",
+        "Bundle.entry[3].resource.parameter[0].part[0].resource.created",
+        'Basic.created is "yesterday".',
+    ),
+    (
+        ["entry", 4, "resource", "entry", 0, "resource", "code"],
+        True,
+        "structure",
+        "Bundle.entry[4].resource.entry[0].resource.code",
+        "Basic.code is true. Write an object (CodeableConcept).",
+    ),
+    (
+        ["entry", 4, "resource", "resourceType"],
+        "Bundel",
+        "not-supported",
+        "Bundle.entry[4].resource",
+        'The resourceType is "Bundel".',
+    ),
+    (["entry", 4, "resource", "resourceType"], ["Bundle"], "structure", "Bundle.entry[4].resource", "an array"),
+    (["entry", 4, "resource", "resourceType"], "DomainResource", "not-supported", "Bundle.entry[4].resource", "type"),
+    (["entry", 4, "resource", "resourceType"], "Identifier", "not-supported", "Bundle.entry[4].resource", "type"),
+]
+
+
+@pytest.mark.parametrize(("path", "item", "code", "expression", "sentence"), PUTS)
+def test_what_does_not_belong_is_named_where_it_is(
+    path: list[str | int], item: Any, code: str, expression: str, sentence: str
+) -> None:
+    bundle = message()
+    put(bundle, path, item)
+
+    issue = the_issue(bundle)
+
+    assert (issue.code, issue.expression, issue.severity) == (code, expression, "error")
+    assert sentence in issue.text
+
+
+@pytest.mark.parametrize(
+    ("path", "expression", "sentence"),
+    [
+        (["type"], "Bundle.type", "Bundle.type is missing, and FHIR R4 requires it. Add it."),
+        ([*TASK, "status"], "Bundle.entry[1].resource.status", "Task.status is missing"),
+        ([*TASK, "input", 0, "type"], "Bundle.entry[1].resource.input[0].type", "Task.input[0].type is missing"),
+        (["entry", 0, "resource", "source"], "Bundle.entry[0].resource.source", "MessageHeader.source is missing"),
+        (["entry", 0, "resource", "source", "endpoint"], "Bundle.entry[0].resource.source.endpoint", "endpoint is"),
+        ([*TASK, "extension", 0, "url"], "Bundle.entry[1].resource.extension[0].url", "extension[0].url is missing"),
+        (["entry", 0, "resource", "eventCoding"], "Bundle.entry[0].resource.event", "one of eventCoding, eventUri."),
+        ([*TASK, "input", 0, "valueQuantity"], "Bundle.entry[1].resource.input[0].value", "one of its"),
+        (["entry", 4, "resource", "resourceType"], "Bundle.entry[4].resource", "The resourceType is null."),
+    ],
+)
+def test_what_is_missing_is_named_where_it_should_be(path: list[str | int], expression: str, sentence: str) -> None:
+    bundle = message()
+    take(bundle, path)
+
+    issue = the_issue(bundle)
+
+    assert (issue.code, issue.expression) == ("required", expression)
+    assert sentence in issue.text
+
+
+def test_two_types_of_one_choice_are_one_too_many() -> None:
+    issue = the_issue(observation(effectiveDateTime="2024", effectivePeriod={"start": "2024"}))
+
+    assert (issue.code, issue.expression) == ("structure", "Bundle.entry[0].resource.effective")
+    assert issue.text == "Observation has effectiveDateTime and effectivePeriod. Keep one of them."
+
+
+def test_a_value_and_its_sibling_are_one_choice() -> None:
+    absent = {"extension": [{"url": "urn:x", "_valueDateTime": {"extension": [{"url": "urn:y", "valueString": "?"}]}}]}
+
+    assert check_structure(observation(effectiveDateTime="2024", _effectiveDateTime=absent)) == []
+
+
+def test_an_extension_can_stand_for_a_required_value() -> None:
+    bundle = observation()
+    resource = bundle["entry"][0]["resource"]
+    del resource["status"]
+    resource["_status"] = {"extension": [{"url": "urn:x", "valueCode": "unknown"}]}
+
+    assert check_structure(bundle) == []
+
+
+def test_a_sibling_without_extension_does_not_stand_for_a_required_value() -> None:
+    bundle = observation(_status={"id": "s"})
+    del bundle["entry"][0]["resource"]["status"]
+
+    assert the_issue(bundle).expression == "Bundle.entry[0].resource.status"
+
+
+def test_all_issues_are_told_at_once() -> None:
+    bundle = message()
+    task, patient = bundle["entry"][1]["resource"], bundle["entry"][2]["resource"]
+    del task["status"], task["input"][0]["valueQuantity"]
+    task["authoredOn"] = "soon"
+    patient["birthDate"] = "1980-13"
+
+    issues = check_structure(bundle)
+
+    assert {issue.expression for issue in issues} == {
+        "Bundle.entry[1].resource.status",
+        "Bundle.entry[1].resource.authoredOn",
+        "Bundle.entry[1].resource.input[0].value",
+        "Bundle.entry[2].resource.birthDate",
+    }
+
+
+def test_more_issues_than_the_most_are_cut_and_said_to_be() -> None:
+    given = [""] * (MAX_ISSUES + 1)
+
+    issues = check_structure(bundle_of({"resourceType": "Patient", "name": [{"given": given}]}))
+
+    assert len(issues) == MAX_ISSUES + 1
+    assert issues[-1].severity == "information"
+
+
+def test_faults_beyond_number_are_only_counted() -> None:
+    issue = the_issue(bundle_of({"resourceType": "Patient", "name": [{"given": [""] * 20_000}]}))
+
+    assert issue.expression == "Bundle.entry[0].resource"
+    assert "20000 faults" in issue.text
+
+
+def test_what_is_quoted_is_cut_short() -> None:
+    issue = the_issue(observation(effectiveDateTime="9" * 1000))
+
+    assert len(issue.text) < 300
+
+
+def test_a_type_that_cannot_be_checked_passes_with_all_it_holds() -> None:
+    assert check_structure(bundle_of({"resourceType": "MedicinalProduct", "anything": [1]})) == []
+
+
+def test_what_a_type_that_cannot_be_checked_contains_is_checked() -> None:
+    contained = [{"resourceType": "Patient", "birthDate": "x"}]
+
+    issue = the_issue(bundle_of({"resourceType": "MedicinalProduct", "contained": contained}))
+
+    assert issue.expression == "Bundle.entry[0].resource.contained[0].birthDate"
+
+
+def test_an_extension_may_hold_a_meta_as_r4_has_it() -> None:
+    assert check_structure(observation(extension=[{"url": "urn:x", "valueMeta": {"versionId": "1"}}])) == []
+
+
+def test_a_resource_that_is_no_bundle_is_checked_too() -> None:
+    assert the_issue({"resourceType": "Patient", "active": "true"}).expression == "Patient.active"
+
+
+def test_a_body_of_unknown_type_is_one_issue() -> None:
+    assert the_issue({"resourceType": "Nothing"}).expression == "Bundle"
+
+
+def test_warming_takes_every_name() -> None:
+    warm(["Task", "MedicinalProduct", "Nothing"])
+
+
+# --- anything at all -------------------------------------------------------------------------------------------------
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from(["", " ", "Bundle", "Patient", "Task/1", "2024-01-01", "x" * 2000, "\x00", "\ud800", "{}", "[]"]),
+    st.text(max_size=8),
+    st.sampled_from(["0.10", "1e400", "-0.0"]).map(json.Number),
+)
+RESOURCES = ["resourceType", "resource", "contained", "entry", "parameter", "part", "response", "outcome"]
+ELEMENTS = [
+    "extension",
+    "url",
+    "id",
+    "status",
+    "_status",
+    "type",
+    "value",
+    "valueString",
+    "_valueString",
+    "valueDecimal",
+]
+NAMES = st.sampled_from([*RESOURCES, *ELEMENTS, "resource_type", "fhir_comments", ""])
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=5), inner, max_size=4)
+)
+
+
+def containers(value: Any) -> list[Any]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inner = [each for item in items for each in containers(item)]
+    return [value, *inner] if isinstance(value, (dict, list)) else inner
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_nothing_that_can_be_parsed_breaks_the_check(data: st.DataObject) -> None:
+    bundle = message()
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.sampled_from(containers(bundle)))
+        if isinstance(place, dict):
+            name = data.draw(st.sampled_from([*place, "extension"]) | NAMES)
+            place[name] = data.draw(VALUES)
+        else:
+            place.insert(data.draw(st.integers(0, len(place))), data.draw(VALUES))
+    before = copy.deepcopy(bundle)
+
+    issues = check_structure(bundle)
+
+    assert bundle == before
+    assert len(issues) <= MAX_ISSUES + 1
+    assert all(issue.text and len(issue.text) < 1000 for issue in issues)
+    assert all(issue.expression and issue.expression[0].isupper() for issue in issues if issue.severity == "error")
+
+
+def test_what_is_nested_as_deeply_as_can_be_parsed_is_checked() -> None:
+    extension: dict[str, Any] = {"url": "urn:x", "valueDate": "x"}
+    for _ in range(80):
+        extension = {"url": "urn:x", "extension": [extension]}
+    resource: dict[str, Any] = {"resourceType": "Basic", "code": {"text": "c"}, "extension": [extension]}
+    for _ in range(60):
+        resource = bundle_of(resource) | {"type": "collection"}
+
+    issue = the_issue(resource)
+
+    assert str(issue.expression).endswith(".value")
