@@ -1,0 +1,298 @@
+"""A FHIR message: reading its envelope, and composing the message that answers it.
+
+https://hl7.org/fhir/R4/messaging.html, https://hl7.org/fhir/R4/messageheader.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from gateway.errors import Issue, NotAMessage, Refused
+from gateway.fhir import json
+from gateway.fhir.references import Entries, Entry
+
+Resource = dict[str, Any]
+ResponseCode = Literal["ok", "transient-error", "fatal-error"]
+
+_HEADER = "Bundle.entry[0].resource"
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_CODE = re.compile(r"\S+(?: \S+)*")
+_URI = re.compile(r"\S{1,2048}")
+_LONGEST_CODE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`MessageHeader.event[x]`: a Coding's system ("" when it has none) and code, or a uri (`system` is None)."""
+
+    system: str | None
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.system}|{self.code}" if self.system else self.code
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """A message as it was received: the Bundle, and what its header says of it.
+
+    `sender` is how the sender is told from others: `source.endpoint`, with `MessageHeader.sender` where it has one.
+    """
+
+    bundle: Resource
+    header: Resource
+    entries: Entries
+    event: Event
+    bundle_id: str | None
+    header_id: str | None
+    sender: str
+    received_at: datetime
+
+    @property
+    def quoted_id(self) -> str:
+        """What a response names as `response.identifier`: MessageHeader.id, for want of one Bundle.id."""
+        return self.header_id or self.bundle_id or ""
+
+    @property
+    def source_endpoint(self) -> str | None:
+        """Where, for want of a better address, the sender can be answered."""
+        return _text(_dict(self.header.get("source")).get("endpoint")) or None
+
+    @property
+    def is_response(self) -> bool:
+        return "response" in self.header
+
+    def focus(self, *types: str) -> list[Entry]:
+        """The entries that `MessageHeader.focus` names, in its order.
+
+        Raises Refused when there is none, when one is not in the Bundle, or when one is of none of `types`.
+        """
+        found, issues = [], []
+        header = next(iter(self.entries))
+        wanted = " or ".join(types) or "resource"
+        for number, reference in enumerate(_list(self.header.get("focus"))):
+            at = f"{_HEADER}.focus[{number}]"
+            target = _text(_dict(reference).get("reference"))
+            entry = self.entries.resolve(target, header) if target else None
+            if entry is None:
+                issues.append(
+                    Issue(
+                        "not-found",
+                        f"The focus {target or '(without a reference)'} is not in the Bundle. Put the {wanted} into an "
+                        "entry of the Bundle and refer to it by that entry's fullUrl.",
+                        at,
+                    )
+                )
+            elif types and entry.resource.get("resourceType") not in types:
+                kind = entry.resource.get("resourceType")
+                issues.append(Issue("invalid", f"The focus of this event is a {wanted}, not a {kind}.", at))
+            else:
+                found.append(entry)
+        if not found and not issues:
+            issues.append(Issue("required", f"The message has no focus. Name the {wanted} it is about.", _HEADER))
+        if issues:
+            raise Refused(*issues)
+        return found
+
+
+def read_message(bundle: Resource, received_at: datetime) -> Message:
+    """The message in a Bundle. Raises NotAMessage with every reason why it cannot be taken for one."""
+    header, issues = _find_header(bundle)
+    if header is None:
+        raise NotAMessage(*issues)
+    event = _read_event(header, issues)
+    bundle_id = _read_id(bundle.get("id"), "Bundle.id", issues)
+    header_id = _read_id(header.get("id"), f"{_HEADER}.id", issues) or _id_in_full_url(bundle["entry"][0])
+    if not (bundle_id or header_id or issues):
+        text = "The message has no identity. Give MessageHeader.id (and Bundle.id) a new value for each new message."
+        issues.append(Issue("required", text, f"{_HEADER}.id"))
+    sender = _read_sender(header, issues)
+    if issues or event is None:
+        raise NotAMessage(*issues)
+    return Message(bundle, header, Entries(bundle), event, bundle_id, header_id, sender, received_at)
+
+
+def content_hash(bundle: Resource) -> bytes:
+    """SHA-256 of what a message says: the Bundle without what a sender renews when it sends the same again."""
+    renewed = ("id", "_id", "identifier", "timestamp", "_timestamp", "meta")
+    said = {name: value for name, value in bundle.items() if name not in renewed}
+    return hashlib.sha256(json.canonical(said)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ourselves:
+    """How the gateway names itself: `source.name`, `source.endpoint`, and the base of its resources' addresses."""
+
+    name: str
+    endpoint: str
+    base_url: str
+
+
+def compose_reply(
+    request: Message,
+    code: ResponseCode,
+    ourselves: Ourselves,
+    now: datetime,
+    focus: Sequence[Resource] = (),
+    outcome: Resource | None = None,
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+) -> Resource:
+    """The response message: new ids, the same event, source and destination exchanged, the request's id quoted.
+
+    `focus` are resources as the gateway keeps them (they have an `id`); `outcome` is an OperationOutcome.
+    """
+    header_id = new_id()
+    response: Resource = {"identifier": request.quoted_id, "code": code}
+    header: Resource = {"resourceType": "MessageHeader", "id": header_id, **_same_event(request.header)}
+    header |= _exchanged_addresses(request, ourselves) | {"response": response}
+    entries: list[Resource] = [{"fullUrl": f"urn:uuid:{header_id}", "resource": header}]
+    for resource in focus:
+        address = f"{ourselves.base_url}/{resource['resourceType']}/{resource['id']}"
+        header.setdefault("focus", []).append({"reference": address})
+        entries.append({"fullUrl": address, "resource": resource})
+    if outcome is not None:
+        outcome_id = new_id()
+        response["details"] = {"reference": f"urn:uuid:{outcome_id}"}
+        entries.append({"fullUrl": f"urn:uuid:{outcome_id}", "resource": outcome | {"id": outcome_id}})
+    return {
+        "resourceType": "Bundle",
+        "id": new_id(),
+        "type": "message",
+        "timestamp": instant(now),
+        "entry": entries,
+    }
+
+
+def instant(when: datetime) -> str:
+    """A FHIR instant in UTC with milliseconds."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _find_header(bundle: Resource) -> tuple[Resource | None, list[Issue]]:
+    kind = bundle.get("resourceType")
+    if kind != "Bundle":
+        text = f"$process-message takes a Bundle of type message; this is a {kind}."
+        return None, [Issue("invalid", text, str(kind) if isinstance(kind, str) else None)]
+    issues = []
+    if bundle.get("type") != "message":
+        text = f"The Bundle's type is {_shown(bundle.get('type'))}; a message has the type message."
+        issues.append(Issue("value", text, "Bundle.type"))
+    entries = _list(bundle.get("entry"))
+    header = _dict(_dict(entries[0] if entries else None).get("resource"))
+    if header.get("resourceType") != "MessageHeader":
+        text = "The first entry of a message is its MessageHeader; this Bundle's is not."
+        issues.append(Issue("required", text, "Bundle.entry[0].resource"))
+    return (None if issues else header), issues
+
+
+def _read_event(header: Resource, issues: list[Issue]) -> Event | None:
+    coding, uri = header.get("eventCoding"), header.get("eventUri")
+    if isinstance(coding, dict) and uri is None:
+        code, system = _text(coding.get("code")), _text(coding.get("system"))
+        if _CODE.fullmatch(code) and len(code) <= _LONGEST_CODE and (not system or _URI.fullmatch(system)):
+            return Event(system, code)
+    elif coding is None and _URI.fullmatch(_text(uri)):
+        return Event(None, _text(uri))
+    text = (
+        "MessageHeader has no usable event. Give it one: an eventCoding with system and code (no white space around "
+        "them), or an eventUri; not both."
+    )
+    issues.append(Issue("required", text, f"{_HEADER}.event"))
+    return None
+
+
+def _read_id(value: Any, path: str, issues: list[Issue]) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and _ID.fullmatch(value):
+        return value
+    text = f"{path.rsplit('.', 2)[-2]}.id is not a FHIR id: 1 to 64 of the characters A-Z a-z 0-9 - and ."
+    issues.append(Issue("value", text.replace("resource.id", "MessageHeader.id"), path))
+    return None
+
+
+def _id_in_full_url(entry: Resource) -> str | None:
+    """Some networks give the header no id: its fullUrl then holds the only one."""
+    last = re.split(r"[/:]", _text(entry.get("fullUrl")))[-1]
+    return last if _ID.fullmatch(last) else None
+
+
+def _read_sender(header: Resource, issues: list[Issue]) -> str:
+    source, sender = _dict(header.get("source")), _dict(header.get("sender"))
+    identifier = _dict(sender.get("identifier"))
+    organisation = "|".join(filter(None, (_text(identifier.get("system")), _text(identifier.get("value")))))
+    named = [_text(source.get("endpoint")), organisation or _text(sender.get("reference"))]
+    found = " ".join(filter(None, named))
+    if not found:
+        text = "The message does not say who sent it. Put the sender's address into MessageHeader.source.endpoint."
+        issues.append(Issue("required", text, f"{_HEADER}.source.endpoint"))
+    elif not all(not name or _URI.fullmatch(name) for name in named[:1]) or len(found) > 4096:
+        text = "MessageHeader.source.endpoint is not a url: it has white space in it, or more than 2048 characters."
+        issues.append(Issue("value", text, f"{_HEADER}.source.endpoint"))
+    return found
+
+
+def _same_event(header: Resource) -> Resource:
+    if "eventUri" in header:
+        return {"eventUri": header["eventUri"]}
+    coding = header["eventCoding"]
+    names = ("system", "version", "code", "display")
+    return {"eventCoding": {name: coding[name] for name in names if isinstance(coding.get(name), str) and coding[name]}}
+
+
+def _exchanged_addresses(request: Message, ourselves: Ourselves) -> Resource:
+    addressed = [_dict(destination) for destination in _list(request.header.get("destination"))]
+    to_us = next((d for d in addressed if d.get("endpoint") == ourselves.endpoint), addressed[0] if addressed else {})
+    endpoint = _text(to_us.get("endpoint"))
+    exchanged: Resource = {}
+    source = _dict(request.header.get("source"))
+    if _text(source.get("endpoint")):
+        destination = {"endpoint": source["endpoint"]}
+        if isinstance(source.get("name"), str) and source["name"].strip():
+            destination = {"name": source["name"]} | destination
+        if receiver := _logical(request, request.header.get("sender")):
+            destination["receiver"] = receiver
+        exchanged["destination"] = [destination]
+    if sender := _logical(request, to_us.get("receiver")):
+        exchanged["sender"] = sender
+    usable = endpoint if _URI.fullmatch(endpoint) else ourselves.endpoint
+    return exchanged | {"source": {"name": ourselves.name, "endpoint": usable}}
+
+
+def _logical(request: Message, reference: Any) -> Resource | None:
+    """The party by its identifier: what refers into the request's Bundle would refer to nothing in the response's."""
+    given = _dict(reference)
+    identifier = given.get("identifier")
+    kind = given.get("type")
+    if not identifier and _text(given.get("reference")):
+        entry = request.entries.resolve(given["reference"], next(iter(request.entries)))
+        if entry is not None:
+            identifier = next(iter(_list(entry.resource.get("identifier"))), None)
+            kind = entry.resource.get("resourceType")
+    value, system = _text(_dict(identifier).get("value")), _text(_dict(identifier).get("system"))
+    if not value.strip() or (system and not _URI.fullmatch(system)):
+        return None
+    logical: Resource = {"identifier": {"system": system, "value": value} if system else {"value": value}}
+    return {"type": kind} | logical if isinstance(kind, str) and _URI.fullmatch(kind) else logical
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> Resource:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _shown(value: Any) -> str:
+    return value[:40] if isinstance(value, str) else "missing"
