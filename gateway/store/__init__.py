@@ -1,0 +1,1 @@
+"""All SQL: what is kept, and the statements that read and change it."""

@@ -1,0 +1,242 @@
+"""The inbox: every message as it was received, and how far it has come.
+
+States: `new`; `failed` (its handler crashed, it is tried again when due); `done` (its effect and its reply are kept);
+`dead` (set aside for the operator after the last try).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.store.schema import WAITING, lane_key, message, outbox
+
+State = Literal["new", "failed", "done", "dead"]
+_WAITS = sa.text(f"message.{WAITING}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message row as it is first written; the names are the columns'."""
+
+    sender: str
+    bundle_id: str | None
+    header_id: str | None
+    bundle_key: bytes | None
+    header_key: bytes | None
+    event_system: str | None
+    event_code: str
+    lane: str
+    content_hash: bytes
+    media_type: str
+    body: bytes
+    reply_format: str
+    reply_to: str | None
+    later: bool
+    request_id: str
+    received_at: datetime
+    state: State = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What tells a repeat from a conflict."""
+
+    id: int
+    bundle_id: str | None
+    header_id: str | None
+    content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The oldest unprocessed message of a lane."""
+
+    id: int
+    event_code: str
+    media_type: str
+    body: bytes
+    reply_format: str
+    reply_to: str | None
+    later: bool
+    received_at: datetime
+    attempts: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a message has come, with the reply once there is one (`content` in `format`, json or xml)."""
+
+    state: State
+    attempts: int
+    response_code: str | None
+    content: bytes | None
+    format: str | None
+
+
+def _insert_new(table: sa.Table, connection: sa.Connection) -> Any:
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def add(connection: sa.Connection, arrival: Arrival) -> int | None:
+    """Keeps a message; returns its id, or None when one of its keys is there already (seen before)."""
+    values = {name: getattr(arrival, name) for name in Arrival.__slots__}
+    moment = arrival.received_at
+    values |= {"due_at": moment, "nudged_at": moment, "done_at": moment if arrival.state == "done" else None}
+    found: int | None = connection.scalar(_insert_new(message, connection).returning(message.c.id), values)
+    return found
+
+
+_SEEN = sa.select(message.c.id, message.c.bundle_id, message.c.header_id, message.c.content_hash).where(
+    sa.or_(message.c.bundle_key == sa.bindparam("bundle_key"), message.c.header_key == sa.bindparam("header_key"))
+)
+
+
+def find_seen(connection: sa.Connection, bundle_key: bytes | None, header_key: bytes | None) -> list[Seen]:
+    """The messages that hold one of these keys: at most one for each."""
+    rows = connection.execute(_SEEN, {"bundle_key": bundle_key, "header_key": header_key})
+    return [Seen(*row) for row in rows]
+
+
+_LANES = sa.select(lane_key.c.digest, lane_key.c.lane).where(
+    lane_key.c.digest.in_(sa.bindparam("digests", expanding=True))
+)
+
+
+def join_lane(connection: sa.Connection, digests: Sequence[bytes]) -> str:
+    """The lane of a Task known by any of these keys; the keys without a lane join it.
+
+    Two lanes that turn out to be one Task's stay two: what was received before cannot be put in order any more, and a
+    Task that is found twice is refused when it is processed.
+    """
+    kept = dict(connection.execute(_LANES, {"digests": list(digests)}).all())
+    lane = min(kept.values(), default=digests[0].hex())
+    fresh = [{"digest": digest, "lane": lane} for digest in sorted(set(digests) - kept.keys())]
+    if not fresh:
+        return lane
+    added = connection.execute(_insert_new(lane_key, connection).returning(lane_key.c.digest), fresh).all()
+    if kept or len(added) == len(fresh):
+        return lane
+    settled: list[str] = [row.lane for row in connection.execute(_LANES, {"digests": list(digests)})]
+    return min(settled)
+
+
+_HEAD = (
+    sa.select(*(message.c[name] for name in Waiting.__slots__))
+    .where(message.c.lane == sa.bindparam("lane"), _WAITS)
+    .order_by(message.c.id)
+    .limit(1)
+)
+
+
+def find_head(connection: sa.Connection, lane: str) -> Waiting | None:
+    """The oldest message of a lane that is not processed yet, due or not."""
+    row = connection.execute(_HEAD, {"lane": lane}).one_or_none()
+    return None if row is None else Waiting(*row)
+
+
+_UNCLAIMED = (
+    sa.select(message.c.id)
+    .where(message.c.id == sa.bindparam("message_id"), message.c.attempts == sa.bindparam("tried"), _WAITS)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    sa.update(message)
+    .where(message.c.id.in_(_UNCLAIMED))
+    .values(state="done", done_at=sa.bindparam("now"), error=None)
+    .returning(message.c.id)
+)
+
+
+def claim(connection: sa.Connection, head: Waiting, now: datetime) -> bool:
+    """Marks a message done, in the transaction that makes it so; False when another has it, or had it."""
+    values = {"message_id": head.id, "tried": head.attempts, "now": now}
+    return connection.execute(_CLAIM, values).one_or_none() is not None
+
+
+def fail(connection: sa.Connection, head: Waiting, cause: str, due_at: datetime | None) -> bool:
+    """Records a failed attempt: due again at a time, or set aside (None). False when another was quicker."""
+    state = "dead" if due_at is None else "failed"
+    failed = (
+        sa.update(message)
+        .where(message.c.id == head.id, message.c.attempts == head.attempts, _WAITS)
+        .values(state=state, attempts=head.attempts + 1, error=cause, due_at=due_at or head.due_at)
+    )
+    return connection.execute(failed).rowcount == 1
+
+
+_PROGRESS = (
+    sa.select(message.c.state, message.c.attempts, outbox.c.response_code, outbox.c.content, outbox.c.format)
+    .select_from(message.outerjoin(outbox, outbox.c.message_id == message.c.id))
+    .where(message.c.id == sa.bindparam("message_id"))
+)
+
+
+def get_progress(connection: sa.Connection, message_id: int) -> Progress:
+    """Raises NoResultFound when there is no such message."""
+    return Progress(*connection.execute(_PROGRESS, {"message_id": message_id}).one())
+
+
+@dataclass(frozen=True, slots=True)
+class DueLane:
+    """A lane whose oldest message is due, and that message's event."""
+
+    lane: str
+    event_code: str
+
+
+def take_due_lanes(connection: sa.Connection, now: datetime, nudged_before: datetime, limit: int) -> list[DueLane]:
+    """The lanes to put on the queue: head due, and not nudged since it fell due, or not since `nudged_before`.
+
+    Marks them nudged now.
+    """
+    heads = sa.select(sa.func.min(message.c.id)).where(_WAITS).group_by(message.c.lane)
+    due = (
+        sa.select(message.c.id)
+        .where(
+            message.c.id.in_(heads),
+            message.c.due_at <= now,
+            sa.or_(message.c.nudged_at < message.c.due_at, message.c.nudged_at <= nudged_before),
+        )
+        .order_by(message.c.id)
+        .limit(limit)
+    )
+    nudged = (
+        sa.update(message)
+        .where(message.c.id.in_(due))
+        .values(nudged_at=now)
+        .returning(message.c.lane, message.c.event_code)
+    )
+    return [DueLane(*row) for row in connection.execute(nudged)]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many rows wait, and since when the oldest does (None: none waits)."""
+
+    waiting: int
+    oldest: datetime | None
+
+
+def count_waiting(connection: sa.Connection) -> Backlog:
+    counted = sa.select(sa.func.count(), sa.func.min(message.c.received_at)).where(_WAITS)
+    return Backlog(*connection.execute(counted).one())
+
+
+def find_due_since(connection: sa.Connection, now: datetime) -> datetime | None:
+    """Since when the longest waiting lane is due; None when no lane is."""
+    heads = sa.select(sa.func.min(message.c.id)).where(_WAITS).group_by(message.c.lane)
+    since = sa.select(sa.func.min(message.c.due_at)).where(message.c.id.in_(heads), message.c.due_at <= now)
+    found: datetime | None = connection.scalar(since)
+    return found
+
+
+def count_dead(connection: sa.Connection) -> int:
+    return connection.scalar(sa.select(sa.func.count()).where(message.c.state == "dead")) or 0
