@@ -1,0 +1,21 @@
+"""A gateway for FHIR messages: the one Task per order that placer and fulfiller both trust.
+
+The path of a message:
+
+1. `web.process_message` turns the bytes of a request into a Bundle.
+2. `receiving` recognises the sender, tells a repeat from a new message, and keeps the new one: one commit.
+3. `worker` puts the message's lane on the queue of its event; a worker drains the lane, oldest message first.
+4. `processing` claims the message, checks it, lets `routing` find its handler, and keeps the handler's effects together
+   with the reply: one commit.
+5. The web process that waits is told, and sends the reply; whoever sends the message again gets the same bytes.
+
+The names below are what a handler may use.
+"""
+
+from gateway.errors import Issue, Refused
+from gateway.fhir.message import Event, Message
+from gateway.fhir.references import Entry
+from gateway.records import Kept, Records
+from gateway.routing import Reply, handles
+
+__all__ = ["Entry", "Event", "Issue", "Kept", "Message", "Records", "Refused", "Reply", "handles"]

@@ -1,0 +1,103 @@
+"""What is counted and timed, for Prometheus. Every process counts for itself; `exposition` adds them up.
+
+Events that no handler knows are counted as "other": a sender must not be able to make new time series.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_received = Counter(
+    "fhir_gateway_messages_received",
+    "Messages received, by event and by what they were: new, repeat, refused (kept as refused at once) or response.",
+    ("event", "outcome"),
+)
+_rejected = Counter(
+    "fhir_gateway_requests_rejected",
+    "Requests answered with an HTTP error, by endpoint and status.",
+    ("endpoint", "status"),
+)
+_answered = Histogram(
+    "fhir_gateway_answer_seconds",
+    "From a request's arrival to its answer, by endpoint.",
+    ("endpoint",),
+    buckets=_SECONDS,
+)
+_processed = Counter(
+    "fhir_gateway_messages_processed",
+    "Attempts to process a message, by event and outcome: ok, fatal-error, failed (tried again) or dead (set aside).",
+    ("event", "outcome"),
+)
+_processing = Histogram(
+    "fhir_gateway_processing_seconds", "From taking a message up to its commit, by event.", ("event",), buckets=_SECONDS
+)
+
+
+def received(event: str, outcome: str) -> None:
+    _received.labels(event, outcome).inc()
+
+
+def answered(endpoint: str, status: int, seconds: float) -> None:
+    _answered.labels(endpoint).observe(seconds)
+    if status >= 400:
+        _rejected.labels(endpoint, str(status)).inc()
+
+
+def processed(event: str, outcome: str, seconds: float) -> None:
+    _processed.labels(event, outcome).inc()
+    _processing.labels(event).observe(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many rows of a box are in a state, and since when the oldest is (None: there is none, or no age is told)."""
+
+    box: str
+    state: str
+    rows: int
+    oldest: datetime | None = None
+
+
+def exposition(depths: list[Depth]) -> bytes:
+    """All metrics in Prometheus' text format: the processes' own, and the depths as they are now."""
+    now = CollectorRegistry()
+    now.register(_Depths(depths))
+    return generate_latest(_counted()) + generate_latest(now)
+
+
+def serve(host: str, port: int) -> None:
+    """Serves what the processes count, in a thread, for workers without a web server beside them. Raises OSError."""
+    start_http_server(port, host, _counted())
+
+
+def _counted() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    counted = CollectorRegistry()
+    MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+    return counted
+
+
+class _Depths(Collector):
+    def __init__(self, depths: list[Depth]) -> None:
+        self._depths = depths
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        labels = ("box", "state")
+        rows = GaugeMetricFamily("fhir_gateway_box_rows", "Rows in the inbox and the outbox, by state.", labels=labels)
+        ages = GaugeMetricFamily("fhir_gateway_box_oldest_seconds", "Age of the oldest of these rows.", labels=labels)
+        for depth in self._depths:
+            rows.add_metric((depth.box, depth.state), depth.rows)
+            if depth.oldest is not None:
+                ages.add_metric((depth.box, depth.state), (datetime.now(UTC) - depth.oldest).total_seconds())
+        yield from (rows, ages)

@@ -1,0 +1,105 @@
+"""What the gateway's processes tell one another through Redis. None of it is needed to be right, only to be quick:
+whoever hears nothing looks into the database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import redis
+import structlog
+from redis.exceptions import RedisError
+
+log = structlog.get_logger()
+
+_CHANNEL = "fhir-gateway:processed"
+_IN_HAND = "fhir-gateway:in-hand:"
+_BEAT = "fhir-gateway:worker:"
+_IN_HAND_SECONDS = 86_400
+_BEAT_SECONDS = 60
+_RECONNECT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """Who took a message into hand, and how many seconds ago."""
+
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A worker's last sign of life: how many jobs it had begun by then."""
+
+    jobs: int
+
+
+class Notices:
+    """The publishing side, and the marks that workers leave. Redis being away is never an error here."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
+
+    def take_in_hand(self, message_id: int, worker: str) -> InHand | None:
+        """Marks a message as being worked on; returns the mark that was there already, if there was one."""
+        try:
+            mark = f"{time.time():.3f} {worker}"
+            found = self._redis.set(f"{_IN_HAND}{message_id}", mark, nx=True, get=True, ex=_IN_HAND_SECONDS)
+        except RedisError:
+            return None
+        if not isinstance(found, str):
+            return None
+        since, _, who = found.partition(" ")
+        return InHand(who, time.time() - float(since))
+
+    def put_down(self, message_id: int, *, announce: bool) -> None:
+        """Takes the mark away and, if so told, wakes whoever waits for the message."""
+        try:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.delete(f"{_IN_HAND}{message_id}")
+            if announce:
+                pipeline.publish(_CHANNEL, str(message_id))
+            pipeline.execute()
+        except RedisError as error:
+            log.warning("notice not sent", message_id=message_id, cause=type(error).__name__)
+
+    def beat(self, worker: str, jobs: int) -> None:
+        """A worker's sign of life."""
+        with suppress(RedisError):
+            self._redis.set(_BEAT + worker, str(jobs), ex=_BEAT_SECONDS)
+
+    def find_beat(self, worker: str) -> Beat | None:
+        """The worker's last sign of life, None when there was none for a minute. Raises RedisError."""
+        found = self._redis.get(_BEAT + worker)
+        return Beat(int(found)) if isinstance(found, str) else None
+
+    def has_worker(self) -> bool:
+        """Whether any worker gave a sign of life within the last minute. Raises RedisError."""
+        return next(iter(self._redis.scan_iter(f"{_BEAT}*", count=1000)), None) is not None
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+class Listener:
+    """Hears which messages have been processed, in a thread of its own, for as long as the process lives."""
+
+    def __init__(self, url: str, heard: Callable[[int], None]) -> None:
+        self._redis = redis.Redis.from_url(url, socket_connect_timeout=1, decode_responses=True)
+        self._heard = heard
+        self._thread = threading.Thread(target=self._listen_forever, name="notices", daemon=True)
+        self._thread.start()
+
+    def _listen_forever(self) -> None:
+        while True:
+            try:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+                    channel.subscribe(_CHANNEL)
+                    for notice in channel.listen():
+                        self._heard(int(notice["data"]))
+            except (RedisError, OSError, ValueError):
+                time.sleep(_RECONNECT_SECONDS)

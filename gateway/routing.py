@@ -1,0 +1,124 @@
+"""Which handler a message goes to: the registry of handlers, filled by `@handles`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.errors import Issue, Refused
+from gateway.fhir.message import Event, Message
+from gateway.records import Kept, Records
+
+Category = Literal["consequence", "currency", "notification"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handler answers when it did what was asked: the resources in focus as they are now kept.
+
+    `issues` (severity information or warning) become an OperationOutcome beside the `ok`.
+    """
+
+    focus: tuple[Kept, ...] = ()
+    issues: tuple[Issue, ...] = ()
+
+
+HandlerFunction = Callable[[Message, Records], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One event's handler, and all that is published about it (MessageDefinition, CapabilityStatement)."""
+
+    event: Event
+    category: Category
+    title: str
+    focus: tuple[str, ...]
+    function: HandlerFunction
+    recognises: Callable[[Message], bool] | None
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def documentation(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+
+class Registry:
+    """The handlers there are, by event."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[Event, Handler] = {}
+
+    def add(self, handler: Handler) -> None:
+        """Raises ValueError when the event has a handler already: two would mean that one is never called."""
+        other = self._handlers.setdefault(handler.event, handler)
+        if other.function is not handler.function:
+            raise ValueError(f"The event {handler.event} has two handlers: {other.name} and {handler.name}.")
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(sorted(self._handlers.values(), key=lambda handler: str(handler.event)))
+
+    def find(self, message: Message) -> Handler | None:
+        """The handler that recognises the message by its content, else the one of its event."""
+        for handler in self._handlers.values():
+            if handler.recognises is not None and handler.recognises(message):
+                return handler
+        return self._handlers.get(message.event)
+
+    def get(self, message: Message) -> Handler:
+        """As `find`; raises Refused, naming the events there are, when the message has no handler."""
+        handler = self.find(message)
+        if handler is None:
+            events = ", ".join(str(handler.event) for handler in self) or "none"
+            raise Refused(
+                Issue(
+                    "not-supported",
+                    f"This gateway does not process the event {message.event}. It processes: {events}.",
+                    "Bundle.entry[0].resource.event",
+                )
+            )
+        return handler
+
+    def label(self, event_code: str) -> str:
+        """The event's code for counting: "other" for all that no handler has."""
+        return event_code if any(event.code == event_code for event in self._handlers) else "other"
+
+
+registry = Registry()
+
+
+def handles(
+    event: Event,
+    *,
+    category: Category,
+    title: str,
+    focus: tuple[str, ...],
+    recognises: Callable[[Message], bool] | None = None,
+) -> Callable[[HandlerFunction], HandlerFunction]:
+    """Registers a function as the handler of an event.
+
+    Its docstring is published as the documentation of the event's MessageDefinition. A message that `recognises`
+    accepts goes to this handler whatever its event says.
+    """
+
+    def register(function: HandlerFunction) -> HandlerFunction:
+        registry.add(Handler(event, category, title, focus, function, recognises))
+        return function
+
+    return register
+
+
+def load(packages: Iterable[str]) -> Registry:
+    """Imports every module of the packages, so that their handlers register. Raises ImportError."""
+    for name in packages:
+        package = importlib.import_module(name)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+            importlib.import_module(f"{name}.{module.name}")
+    return registry

@@ -1,0 +1,314 @@
+"""Celery: the jobs that drain lanes, and the sweep that queues again whatever is due.
+
+A job carries a lane's name and nothing else. The database is the truth: a job that is lost is queued again by the
+sweep, one that comes twice finds nothing to do, and a broker that is away only delays.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import celery
+import structlog
+from celery import signals
+from kombu.exceptions import KombuError
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+
+from gateway import metrics, routing, settings
+from gateway.errors import DatabaseUnavailable
+from gateway.fhir.check import warm
+from gateway.fhir.message import Ourselves
+from gateway.logs import set_up_logs
+from gateway.notices import Notices
+from gateway.processing import Processor
+from gateway.settings import Settings
+from gateway.store import inbox
+from gateway.store.database import Database
+from gateway.store.inbox import Waiting
+
+log = structlog.get_logger()
+
+DRAIN = "gateway.drain"
+BEAT_SECONDS = 2.0
+_NUDGE_AGAIN_AFTER = timedelta(seconds=5)
+_LANES_A_SWEEP = 1000
+_SHORT_QUEUE = 50
+_OFTEN_SENT = (
+    "Bundle",
+    "MessageHeader",
+    "Task",
+    "MedicationRequest",
+    "ServiceRequest",
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "Organization",
+    "Location",
+    "Encounter",
+    "Coverage",
+    "Condition",
+    "Observation",
+    "DiagnosticReport",
+    "Specimen",
+    "MedicationDispense",
+    "Provenance",
+)
+_UNREACHABLE = (BrokerError, KombuError, RedisError, OSError)
+
+
+def celery_app(in_force: Settings) -> celery.Celery:
+    """The Celery application, with the options that came out best for small jobs whose loss does no harm."""
+    app = celery.Celery("gateway", broker=in_force.broker_url, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_publish_retry=False,
+        broker_pool_limit=in_force.web_threads,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.1,
+            "ack_emulation": False,  # what a worker loses, the sweep queues again
+        },
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        task_default_queue=settings.DEFAULT_QUEUE,
+        task_create_missing_queues=True,
+    )
+    return app
+
+
+class Dispatcher:
+    """Puts lanes on the queue of the event that waits in them."""
+
+    def __init__(self, app: celery.Celery, in_force: Settings) -> None:
+        self._app = app
+        self._queues = in_force.queues
+
+    def queue_of(self, event_code: str) -> str:
+        return self._queues.get(event_code, settings.DEFAULT_QUEUE)
+
+    def nudge(self, lane: str, event_code: str) -> bool:
+        """Queues a lane; False when the broker cannot be reached: the sweep does it later."""
+        queue = self.queue_of(event_code)
+        try:
+            self._app.send_task(DRAIN, (lane, queue), queue=queue, retry=False)
+        except _UNREACHABLE as error:
+            log.warning("lane not queued", queue=queue, cause=type(error).__name__)
+            return False
+        return True
+
+    def queue_length(self, queue: str) -> int:
+        """How many jobs wait in a queue. Raises what the broker raises when it cannot be reached."""
+        with self._app.pool.acquire(block=True, timeout=2) as connection:
+            try:
+                return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+            except connection.channel_errors:  # on Redis, a queue that is empty is not there
+                return 0
+
+    def close(self) -> None:
+        self._app.close()
+
+
+class HandlerTimeoutError(Exception):
+    """A handler ran longer than `handler_timeout`."""
+
+
+class Drainer:
+    """Drains lanes: the oldest message first, and on to the next until none is due."""
+
+    def __init__(
+        self, name: str, processor: Processor, dispatcher: Dispatcher, notices: Notices, in_force: Settings
+    ) -> None:
+        self.jobs = 0
+        self._name = name
+        self._processor = processor
+        self._dispatcher = dispatcher
+        self._notices = notices
+        self._settings = in_force
+
+    def drain(self, lane: str, queue: str) -> None:
+        """Processes what is due in a lane.
+
+        It looks again after each message: what arrived meanwhile was nudged while its predecessor was claimed. It
+        hands itself on after `lane_messages` or `lane_seconds`, and when the next message's event has another queue.
+        """
+        self.jobs += 1
+        end = time.monotonic() + self._settings.lane_seconds
+        done = 0
+        while head := self._processor.find_due(lane):
+            is_elsewhere = self._dispatcher.queue_of(head.event_code) != queue
+            if is_elsewhere or done >= self._settings.lane_messages or time.monotonic() > end:
+                self._dispatcher.nudge(lane, head.event_code)
+                return
+            if not self._process(head):
+                return
+            done += 1
+
+    def _process(self, head: Waiting) -> bool:
+        """Processes one message; False when another worker has it."""
+        mark = self._notices.take_in_hand(head.id, self._name)
+        if mark is not None and mark.worker != self._name and mark.seconds < self._settings.handler_timeout + 5:
+            return False
+        if mark is not None:
+            outcome = self._processor.record_failure(head, "The worker that processed it died.", "WorkerDied")
+        else:
+            outcome = self._within_time(head)
+        self._notices.put_down(head.id, announce=outcome is not None)
+        return outcome is not None
+
+    def _within_time(self, head: Waiting) -> str | None:
+        try:
+            with _alarm(self._settings.handler_timeout) as alarm:
+                processed = self._processor.process(head)
+        except DatabaseUnavailable:
+            self._notices.put_down(head.id, announce=False)
+            if not alarm.went_off:
+                raise
+            return self._processor.record_failure(head, "Its handler took too long.", "HandlerTimeoutError")
+        if processed is None:
+            return None
+        metrics.processed(processed.event, processed.outcome, processed.seconds)
+        return processed.outcome
+
+
+class _Alarm:
+    went_off = False
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[_Alarm]:
+    """Raises HandlerTimeoutError in the block when it takes longer; only in a process's main thread."""
+    alarm = _Alarm()
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        alarm.went_off = True
+        raise HandlerTimeoutError(f"longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield alarm
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Sweep:
+    """Queues again every lane that is due and that no job took: jobs are lost, brokers restart, retries fall due."""
+
+    def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+
+    def run(self, now: datetime) -> int:
+        """One round; returns how many lanes it queued. A queue that is long already gets nothing more."""
+        with self._database.transaction() as connection:
+            lanes = inbox.take_due_lanes(connection, now, now - _NUDGE_AGAIN_AFTER, _LANES_A_SWEEP)
+        room = {queue: self._has_room(queue) for queue in {self._dispatcher.queue_of(due.event_code) for due in lanes}}
+        wanted = [due for due in lanes if room[self._dispatcher.queue_of(due.event_code)]]
+        return sum(self._dispatcher.nudge(due.lane, due.event_code) for due in wanted)
+
+    def _has_room(self, queue: str) -> bool:
+        try:
+            return self._dispatcher.queue_length(queue) < _SHORT_QUEUE
+        except _UNREACHABLE:
+            return False
+
+
+def sweep_forever() -> None:
+    """The sweep as a program; it outlives a database or a broker that is away."""
+    in_force = settings.load()
+    set_up_logs(in_force)
+    sweep = Sweep(Database(in_force.database_url, 1), Dispatcher(celery_app(in_force), in_force))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if in_force.metrics_port:
+        metrics.serve(in_force.host, in_force.metrics_port)
+    while True:
+        try:
+            sweep.run(datetime.now(UTC))
+        except (DatabaseUnavailable, *_UNREACHABLE) as error:
+            log.warning("sweep failed", cause=type(error).__name__)
+        time.sleep(in_force.sweep_interval)
+
+
+def work(name: str, queues: str) -> None:
+    """One worker as a program: a Celery worker that runs its jobs itself, one at a time (`--pool solo`)."""
+    in_force = settings.load()
+    set_up_logs(in_force)
+    app = celery_app(in_force)
+    notices = Notices(in_force.redis_url)
+    drainer = _drainer(name, app, notices, in_force)
+
+    @app.task(name=DRAIN)
+    def drain(lane: str, queue: str) -> None:
+        try:
+            drainer.drain(lane, queue)
+        except DatabaseUnavailable as error:
+            log.error("database unavailable", cause=str(error))
+
+    def start_beating(sender: object, **_: object) -> None:
+        notices.beat(name, drainer.jobs)
+        sender.timer.call_repeatedly(BEAT_SECONDS, lambda: notices.beat(name, drainer.jobs))  # type: ignore[attr-defined]
+
+    signals.worker_ready.connect(start_beating, weak=False)
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    app.worker_main(["worker", "--pool", "solo", "-n", name, "-Q", queues, *quiet])
+
+
+def _drainer(name: str, app: celery.Celery, notices: Notices, in_force: Settings) -> Drainer:
+    registry = routing.load(in_force.handlers)
+    warm(_OFTEN_SENT)
+    ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
+    processor = Processor(Database(in_force.database_url, 2), registry, ourselves, in_force.retry_schedule)
+    return Drainer(name, processor, Dispatcher(app, in_force), notices, in_force)
+
+
+class Watchdog:
+    """Tells a worker that hangs from one that has nothing to do: rows are due, and it begins no job."""
+
+    def __init__(self, name: str, in_force: Settings, patience: float = 20.0) -> None:
+        self._name = name
+        self._database = Database(in_force.database_url, 1)
+        self._notices = Notices(in_force.redis_url)
+        self._patience = timedelta(seconds=patience + in_force.handler_timeout)
+        self._jobs = -1
+        self._changed = datetime.now(UTC)
+
+    def __call__(self) -> bool:
+        """False when the worker should be restarted. A database or broker that is away is not the worker's fault."""
+        now = datetime.now(UTC)
+        try:
+            beat = self._notices.find_beat(self._name)
+            with self._database.reading() as connection:
+                due_since = inbox.find_due_since(connection, now)
+        except (DatabaseUnavailable, RedisError):
+            self._changed = now
+            return True
+        if beat is not None and beat.jobs != self._jobs:
+            self._jobs, self._changed = beat.jobs, now
+        return due_since is None or now - max(due_since, self._changed) < self._patience
+
+    def close(self) -> None:
+        self._database.close()
+        self._notices.close()
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], sys.argv[2])

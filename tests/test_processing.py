@@ -1,0 +1,218 @@
+"""Processing: effects and reply in one transaction, crashes kept and tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.errors import Issue, Refused
+from gateway.fhir import json
+from gateway.fhir.message import Event, Message, Ourselves
+from gateway.processing import Processor
+from gateway.receiving import Received, receive
+from gateway.records import Records
+from gateway.routing import Handler, Registry, Reply
+from gateway.store import inbox, schema
+from gateway.store.database import Database
+from gateway.store.inbox import Progress
+from tests.senders import COW, Sender, read, submission, task
+
+OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
+AT_ONCE = (0.0, 0.0)
+Make = Callable[..., "Gateway"]
+
+
+def keeps(message: Message, records: Records) -> Reply:
+    return Reply((records.keep(message.focus("Task")[0]),))
+
+
+def keeps_then_refuses(message: Message, records: Records) -> Reply:
+    records.keep(message.focus("Task")[0])
+    raise Refused(Issue("business-rule", "No.", message.focus()[0].path))
+
+
+class Crashes:
+    """A handler that fails so many times, and keeps the Task after that."""
+
+    __name__ = "crashes"
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self, message: Message, records: Records) -> Reply:
+        reply = keeps(message, records)
+        self.left -= 1
+        if self.left >= 0:
+            raise RuntimeError("the cause")
+        return reply
+
+
+class Gateway:
+    """Receives and processes with one handler, for the event `x`."""
+
+    def __init__(self, url: str, handler: Any, schedule: tuple[float, ...] = AT_ONCE) -> None:
+        self.database = Database(url, 8)
+        self.registry = Registry()
+        self.registry.add(Handler(Event(COW, "x"), "consequence", "X", ("Task",), handler, None))
+        self.processor = Processor(self.database, self.registry, OURSELVES, schedule)
+
+    def receive(self, bundle: dict[str, Any], **changes: Any) -> Received:
+        return receive(self.database, self.registry, OURSELVES, read(bundle), submission(bundle, **changes))
+
+    def process(self, received: Received) -> str | None:
+        head = self.processor.find_due(received.lane)
+        processed = self.processor.process(head) if head else None
+        return processed.outcome if processed else None
+
+    def progress(self, received: Received) -> Progress:
+        with self.database.reading() as connection:
+            return inbox.get_progress(connection, received.message_id)
+
+    def reply(self, received: Received) -> dict[str, Any]:
+        content = self.progress(received).content
+        assert content is not None
+        return json.parse(content)
+
+    def issues(self, received: Received) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.reply(received)["entry"][-1]["resource"]["issue"]
+        return found
+
+    def count(self, table: sa.Table) -> int:
+        with self.database.reading() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+@pytest.fixture
+def make(database_url: str) -> Iterator[Callable[..., Gateway]]:
+    """Makes gateways on one database, and closes them."""
+    made: list[Gateway] = []
+
+    def new(*given: Any, **named: Any) -> Gateway:
+        made.append(Gateway(database_url, *given, **named))
+        return made[-1]
+
+    yield new
+    for gateway in made:
+        gateway.database.close()
+
+
+def test_a_handlers_effects_and_its_reply_are_kept_together(make: Make) -> None:
+    gateway = make(keeps)
+    received = gateway.receive(Sender().write("x", task("1")))
+    assert gateway.process(received) == "ok"
+    progress = gateway.progress(received)
+    assert (progress.state, progress.response_code, progress.format) == ("done", "ok", "json")
+    assert gateway.reply(received)["entry"][1]["resource"]["status"] == "requested"
+    assert gateway.count(schema.resource) == 1
+
+
+def test_a_refusal_keeps_its_reply_and_no_effect(make: Make) -> None:
+    gateway = make(keeps_then_refuses)
+    received = gateway.receive(Sender().write("x", task("1")))
+    assert gateway.process(received) == "fatal-error"
+    assert gateway.count(schema.resource) == 0
+    assert gateway.issues(received)[0]["expression"] == ["Bundle.entry[1].resource"]
+
+
+def test_an_unknown_event_is_refused_and_the_known_are_named(make: Make) -> None:
+    gateway = make(keeps)
+    received = gateway.receive(Sender().write("y", task("1")))
+    assert gateway.process(received) == "fatal-error"
+    issue = gateway.issues(received)[0]
+    assert issue["code"] == "not-supported"
+    assert f"{COW}|x" in issue["details"]["text"]
+
+
+def test_all_structural_faults_are_told_at_once_and_the_handler_is_not_called(make: Make) -> None:
+    gateway = make(keeps)
+    faulty = task("1", priority=7, statys="x") | {"status": None}
+    received = gateway.receive(Sender().write("x", faulty))
+    assert gateway.process(received) == "fatal-error"
+    told = str(gateway.issues(received))
+    assert "Bundle.entry[1].resource.priority" in told
+    assert "statys" in told
+    assert gateway.count(schema.resource) == 0
+
+
+def test_the_reply_is_written_in_the_format_asked_for(make: Make) -> None:
+    gateway = make(keeps)
+    received = gateway.receive(Sender().write("x", task("1")), reply_format="xml")
+    gateway.process(received)
+    progress = gateway.progress(received)
+    assert progress.format == "xml"
+    assert (progress.content or b"").startswith(b"<")
+
+
+def test_a_reply_for_later_is_due_in_the_outbox(make: Make) -> None:
+    gateway = make(keeps)
+    received = gateway.receive(Sender().write("x", task("1")), later=True, reply_to="http://hospital.example")
+    gateway.process(received)
+    with gateway.database.reading() as connection:
+        row = connection.execute(sa.select(schema.outbox)).one()
+    assert (row.state, row.destination) == ("due", "http://hospital.example")
+
+
+def test_a_crash_is_kept_with_its_cause_and_a_later_try_succeeds(make: Make) -> None:
+    gateway = make(Crashes(1))
+    received = gateway.receive(Sender().write("x", task("1")))
+    assert gateway.process(received) == "failed"
+    failed = gateway.progress(received)
+    assert (failed.state, failed.attempts, failed.content) == ("failed", 1, None)
+    with gateway.database.reading() as connection:
+        assert "RuntimeError: the cause" in (connection.scalar(sa.select(schema.message.c.error)) or "")
+    assert gateway.process(received) == "ok"
+    assert gateway.count(schema.resource_version) == 1
+
+
+def test_after_its_last_try_a_message_is_set_aside_and_its_lane_goes_on(make: Make) -> None:
+    crashes = Crashes(len(AT_ONCE) + 1)
+    gateway = make(crashes)
+    poisoned, next_one = (gateway.receive(Sender().write("x", task("1"))) for _ in range(2))
+    assert [gateway.process(poisoned) for _ in range(4)] == ["failed", "failed", "dead", "ok"]
+    assert gateway.progress(poisoned).state == "dead"
+    assert gateway.progress(next_one).state == "done"
+
+
+def test_a_message_waits_while_its_predecessor_is_tried_again(make: Make) -> None:
+    gateway = make(Crashes(1), schedule=(60.0,))
+    first, second = (gateway.receive(Sender().write("x", task("1"))) for _ in range(2))
+    other = gateway.receive(Sender().write("x", task("2")))
+    assert gateway.process(first) == "failed"
+    assert gateway.processor.find_due(second.lane) is None
+    assert gateway.process(other) == "ok"
+
+
+def test_a_message_claimed_by_two_workers_takes_effect_once(make: Make) -> None:
+    gateway = make(keeps)
+    for number in range(10):
+        received = gateway.receive(Sender().write("x", task(str(number))))
+        head = gateway.processor.find_due(received.lane)
+        assert head is not None
+        with ThreadPoolExecutor(4) as pool:
+            outcomes = [one and one.outcome for one in pool.map(gateway.processor.process, [head] * 4)]
+        assert sorted(map(str, outcomes)) == ["None", "None", "None", "ok"]
+    assert gateway.count(schema.outbox) == 10
+
+
+def test_orders_that_share_a_new_patient_are_processed_at_once(make: Make) -> None:
+    gateway = make(keeps)
+    patient = {"resourceType": "Patient", "_url": "urn:uuid:9", "identifier": [{"system": "urn:p", "value": "1"}]}
+    orders = [
+        gateway.receive(Sender().write("x", task(str(n), **{"for": {"reference": "urn:uuid:9"}}), others=(patient,)))
+        for n in range(16)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(gateway.process, orders)) == {"ok"}
+    assert gateway.count(schema.resource) == 17
+
+
+def test_a_failure_recorded_twice_counts_once(make: Make) -> None:
+    gateway = make(keeps)
+    head = gateway.processor.find_due(gateway.receive(Sender().write("x", task("1"))).lane)
+    assert head is not None
+    recorded = [gateway.processor.record_failure(head, "cause", "Kind") for _ in range(2)]
+    assert recorded == ["failed", None]

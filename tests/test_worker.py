@@ -1,0 +1,208 @@
+"""Draining lanes, sweeping up what is due, and telling a worker that hangs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.fhir.message import Event, Message, Ourselves
+from gateway.notices import Notices
+from gateway.processing import Processor
+from gateway.receiving import Received, receive
+from gateway.records import Records
+from gateway.routing import Handler, Registry, Reply
+from gateway.settings import Settings
+from gateway.store import schema
+from gateway.store.database import Database
+from gateway.worker import Dispatcher, Drainer, Sweep, Watchdog, celery_app
+from tests.senders import COW, Sender, read, submission, task
+
+OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
+QUEUE = "messages"
+
+
+class Station:
+    """One worker with its database and its broker, and the handlers `x` (notes the message's id) and `slow`."""
+
+    def __init__(self, database_url: str, redis_url: str, **changes: Any) -> None:
+        self.settings = Settings(database_url=database_url, redis_url=redis_url, **changes)
+        self.database = Database(database_url, 4)
+        self.registry = Registry()
+        self.handled: list[str] = []
+        for code, handler in (("x", self.note), ("slow", self.be_slow)):
+            self.registry.add(Handler(Event(COW, code), "consequence", code, ("Task",), handler, None))
+        self.dispatcher = Dispatcher(celery_app(self.settings), self.settings)
+        self.notices = Notices(redis_url)
+        self.drainer = self.hire("worker-1")
+
+    def hire(self, name: str) -> Drainer:
+        processor = Processor(self.database, self.registry, OURSELVES, self.settings.retry_schedule)
+        return Drainer(name, processor, self.dispatcher, self.notices, self.settings)
+
+    def note(self, message: Message, _records: Records) -> Reply:
+        self.handled.append(message.header_id or "")
+        return Reply()
+
+    def be_slow(self, _message: Message, _records: Records) -> Reply:
+        time.sleep(5)
+        return Reply()
+
+    def receive(self, number: str, event: str = "x", header_id: str | None = None) -> Received:
+        bundle = Sender().write(event, task(number), header_id=header_id)
+        return receive(self.database, self.registry, OURSELVES, read(bundle), submission(bundle))
+
+    def states(self) -> list[str]:
+        with self.database.reading() as connection:
+            return list(connection.scalars(sa.select(schema.message.c.state).order_by(schema.message.c.id)))
+
+    def queued(self, queue: str = QUEUE) -> int:
+        return self.dispatcher.queue_length(queue)
+
+    def sweep(self, later: float = 0.0) -> int:
+        return Sweep(self.database, self.dispatcher).run(datetime.now(UTC) + timedelta(seconds=later))
+
+    def close(self) -> None:
+        self.database.close()
+        self.dispatcher.close()
+        self.notices.close()
+
+
+Open = Callable[..., Station]
+
+
+@pytest.fixture
+def open_station(database_url: str, redis_url: str) -> Iterator[Open]:
+    opened: list[Station] = []
+
+    def new(**changes: Any) -> Station:
+        opened.append(Station(database_url, redis_url, **changes))
+        return opened[-1]
+
+    yield new
+    for station in opened:
+        station.close()
+
+
+def test_a_lane_is_drained_oldest_first(open_station: Open) -> None:
+    station = open_station()
+    ids = [f"h-{n}" for n in range(20)]
+    lanes = {station.receive("1", header_id=header_id).lane for header_id in ids}
+    station.drainer.drain(lanes.pop(), QUEUE)
+    assert station.handled == ids
+    assert not lanes
+    assert station.queued() == 0
+
+
+def test_a_long_lane_is_handed_on(open_station: Open) -> None:
+    station = open_station(lane_messages=3)
+    [lane] = {station.receive("1").lane for _ in range(5)}
+    station.drainer.drain(lane, QUEUE)
+    assert station.states() == ["done"] * 3 + ["new"] * 2
+    assert station.queued() == 1
+
+
+def test_an_event_with_a_queue_of_its_own_is_handed_to_it(open_station: Open) -> None:
+    station = open_station(queues={"slow": "slow-ones"})
+    [lane] = {station.receive("1").lane, station.receive("1", "slow").lane}
+    station.drainer.drain(lane, QUEUE)
+    assert station.states() == ["done", "new"]
+    assert (station.queued(), station.queued("slow-ones")) == (0, 1)
+
+
+def test_an_empty_lane_is_no_work(open_station: Open) -> None:
+    station = open_station()
+    station.drainer.drain("nobody's", QUEUE)
+    assert station.drainer.jobs == 1
+
+
+def test_a_handler_that_takes_too_long_is_a_failure(open_station: Open) -> None:
+    station = open_station(handler_timeout=0.1)
+    began = time.monotonic()
+    station.drainer.drain(station.receive("1", "slow").lane, QUEUE)
+    assert station.states() == ["failed"]
+    assert time.monotonic() - began < 3
+
+
+def test_a_message_that_killed_its_worker_counts_as_failed(open_station: Open) -> None:
+    station = open_station()
+    received = station.receive("1")
+    assert station.notices.take_in_hand(received.message_id, "worker-1") is None
+    station.drainer.drain(received.lane, QUEUE)
+    assert (station.states(), station.handled) == (["failed"], [])
+
+
+def test_a_message_in_another_workers_hands_is_left_there(open_station: Open) -> None:
+    station = open_station()
+    received = station.receive("1")
+    station.notices.take_in_hand(received.message_id, "worker-2")
+    station.drainer.drain(received.lane, QUEUE)
+    assert station.states() == ["new"]
+
+
+def test_a_message_that_kills_every_worker_is_set_aside(open_station: Open) -> None:
+    station = open_station(retry_schedule=())
+    poison, next_one = station.receive("1"), station.receive("1")
+    station.notices.take_in_hand(poison.message_id, "worker-1")
+    station.drainer.drain(poison.lane, QUEUE)
+    assert station.states() == ["dead", "done"]
+    assert poison.lane == next_one.lane
+
+
+def test_the_sweep_queues_what_nobody_took(open_station: Open) -> None:
+    station = open_station()
+    for number in range(3):
+        station.receive(str(number))
+        station.receive(str(number))
+    assert station.sweep() == 0
+    assert station.sweep(later=6) == 3
+    assert station.sweep(later=7) == 0
+    assert station.queued() == 3
+
+
+def test_the_sweep_queues_a_failed_message_as_soon_as_it_is_due(open_station: Open) -> None:
+    station = open_station(retry_schedule=(2.0,), handler_timeout=0.1)
+    station.drainer.drain(station.receive("1", "slow").lane, QUEUE)
+    assert (station.sweep(), station.sweep(later=2.5)) == (0, 1)
+
+
+def test_the_sweep_adds_nothing_to_a_long_queue(open_station: Open) -> None:
+    station = open_station()
+    for number in range(60):
+        station.dispatcher.nudge(str(number), "x")
+    station.receive("1")
+    assert station.sweep(later=6) == 0
+    assert station.queued() == 60
+
+
+def test_a_broker_that_is_away_only_delays(database_url: str) -> None:
+    station = Station(database_url, "redis://127.0.0.1:1/0")
+    assert station.dispatcher.nudge(station.receive("1").lane, "x") is False
+    assert station.sweep(later=6) == 0
+    assert station.states() == ["new"]
+    station.close()
+
+
+def test_a_worker_that_begins_no_job_though_a_message_is_due_is_unhealthy(open_station: Open) -> None:
+    station = open_station(handler_timeout=0.1)
+    healthy = Watchdog("worker-1", station.settings, patience=0.3)
+    station.notices.beat("worker-1", 0)
+    assert healthy()
+    station.receive("1")
+    time.sleep(0.5)
+    assert not healthy()
+    station.notices.beat("worker-1", 1)
+    assert healthy()
+    healthy.close()
+
+
+def test_a_worker_with_nothing_to_do_is_healthy(open_station: Open) -> None:
+    station = open_station(handler_timeout=0.1)
+    healthy = Watchdog("worker-1", station.settings, patience=0.0)
+    time.sleep(0.3)
+    assert healthy()
+    healthy.close()
