@@ -1,0 +1,131 @@
+"""The handlers on a real store: messages go in by the core, as they would from the web server, and replies come out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway import Entry, Kept, Records, routing
+from gateway.fhir import json
+from gateway.fhir.check import check_structure
+from gateway.fhir.message import Ourselves
+from gateway.fhir.references import Resource
+from gateway.processing import Processor
+from gateway.receiving import Submission, receive
+from gateway.store import inbox
+from gateway.store.database import Database
+from gateway.store.inbox import Progress
+from tests.orders import renewed
+from tests.senders import read
+
+MESSAGES = Path(__file__).parent.parent / "messages"
+OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
+
+HOSPITAL = "http://hospital.example/identifier"
+ORDER = f"{HOSPITAL}/order", "ORD-1001"
+CANCELLATION = f"{HOSPITAL}/cancellation", "CXL-1001"
+
+
+def message(name: str, **changes: Any) -> Resource:
+    """A payload of `tests/messages`, as a message with ids of its own; `changes` are made to the Task in focus."""
+    bundle = renewed(json.parse((MESSAGES / f"{name}.json").read_bytes()))
+    for element, value in changes.items():
+        task_of(bundle)[element] = value
+    return bundle
+
+
+def task_of(bundle: Resource) -> Resource:
+    """The Task in focus, which is the first entry after the header."""
+    task: Resource = bundle["entry"][1]["resource"]
+    return task
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response message."""
+
+    bundle: Resource
+
+    @property
+    def code(self) -> str:
+        code: str = self._header["response"]["code"]
+        return code
+
+    @property
+    def focus(self) -> list[Resource]:
+        """The resources in focus, as the reply has them."""
+        urls = [reference["reference"] for reference in self._header.get("focus", [])]
+        return [entry["resource"] for url in urls for entry in self.bundle["entry"] if entry["fullUrl"] == url]
+
+    @property
+    def issues(self) -> list[Resource]:
+        resources = [entry["resource"] for entry in self.bundle["entry"]]
+        return [issue for r in resources if r["resourceType"] == "OperationOutcome" for issue in r["issue"]]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The codes of `urn:x-fhir-gateway:cancellation-outcome`."""
+        codings = [coding for issue in self.issues for coding in issue["details"].get("coding", [])]
+        return [c["code"] for c in codings if c["system"] == "urn:x-fhir-gateway:cancellation-outcome"]
+
+    @property
+    def text(self) -> str:
+        return " ".join(issue["details"]["text"] for issue in self.issues)
+
+    @property
+    def places(self) -> list[str]:
+        return [expression for issue in self.issues for expression in issue.get("expression", [])]
+
+    @property
+    def _header(self) -> Resource:
+        header: Resource = self.bundle["entry"][0]["resource"]
+        return header
+
+
+class Gateway:
+    """Receives and processes messages one after the other, with the project's own handlers."""
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+        self._registry = routing.load(["handlers"])
+        self._processor = Processor(self._database, self._registry, OURSELVES, ())
+
+    def send(self, bundle: Resource) -> Reply:
+        """The reply, once this gateway or another on the same database has processed the message."""
+        given = Submission(
+            json.serialize(bundle), "application/fhir+json", "json", None, later=False, request_id="test"
+        )
+        received = receive(self._database, self._registry, OURSELVES, read(bundle), given)
+        while (content := self._progress(received.message_id).content) is None:
+            head = self._processor.find_due(received.lane) if received.lane else None
+            processed = self._processor.process(head) if head else None
+            assert processed is None or processed.outcome in ("ok", "fatal-error"), "the handler crashed"
+        reply = json.parse(content)
+        assert check_structure(reply) == []
+        return Reply(reply)
+
+    def send_all(self, *names: str) -> Reply:
+        """Sends payloads one after the other, each of which must be done; the last one's reply."""
+        for name in names:
+            reply = self.send(message(name))
+            assert reply.code == "ok", f"{name}: {reply.text}"
+        return reply
+
+    def find(self, kind: str, identifier: tuple[str, str]) -> Kept | None:
+        """What is kept under a business identifier."""
+        reference = {"type": kind, "identifier": dict(zip(("system", "value"), identifier, strict=True))}
+        with self._database.transaction() as connection:
+            anybody = read(message("order-update__accepted"))
+            records = Records(anybody, connection, anybody.received_at, "http://gateway.example/fhir")
+            return records.follow(reference, Entry("", None, {}))
+
+    def get(self, kind: str, identifier: tuple[str, str]) -> Kept:
+        found = self.find(kind, identifier)
+        assert found is not None, f"no {kind} is kept under {identifier}"
+        return found
+
+    def _progress(self, message_id: int) -> Progress:
+        with self._database.reading() as connection:
+            return inbox.get_progress(connection, message_id)
+
+    def close(self) -> None:
+        self._database.close()

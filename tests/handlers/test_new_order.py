@@ -1,0 +1,113 @@
+"""new-order: the Task and what it refers to are kept, once."""
+
+import pytest
+
+from tests.handlers import HOSPITAL, ORDER, Gateway, message, task_of
+
+REGISTRY = "http://registry.example/identifier"
+PARTS = [
+    ("Task", ORDER),
+    ("MedicationRequest", (f"{HOSPITAL}/prescription", "RX-1001-1")),
+    ("Patient", (f"{REGISTRY}/patient", "9000000017")),
+    ("Practitioner", (f"{REGISTRY}/practitioner", "P-0042")),
+    ("Organization", (f"{REGISTRY}/organization", "HOSPITAL-1")),
+    ("Organization", (f"{REGISTRY}/organization", "PHARMACY-7")),
+]
+
+
+def test_an_order_is_kept_with_all_that_it_refers_to(gateway: Gateway) -> None:
+    reply = gateway.send(message("new-order__prescription"))
+
+    assert reply.code == "ok"
+    assert reply.issues == []
+    kept = {f"{kind} {identifier[1]}": gateway.get(kind, identifier) for kind, identifier in PARTS}
+    assert {name: found.version for name, found in kept.items()} == dict.fromkeys(kept, 1)
+    task = kept["Task ORD-1001"].resource
+    assert reply.focus == [task]
+    assert task["focus"]["reference"] == kept["MedicationRequest RX-1001-1"].reference
+    assert task["for"]["reference"] == kept["Patient 9000000017"].reference
+    request = kept["MedicationRequest RX-1001-1"].resource
+    assert request["requester"]["reference"] == kept["Practitioner P-0042"].reference
+
+
+def test_a_laboratory_order_brings_its_specimen(gateway: Gateway) -> None:
+    assert gateway.send(message("new-order__laboratory")).code == "ok"
+    assert gateway.get("Specimen", (f"{HOSPITAL}/specimen", "SP-2001")).version == 1
+
+
+def test_two_orders_share_the_patient_and_the_parties(gateway: Gateway) -> None:
+    gateway.send_all("new-order__prescription", "new-order__laboratory")
+    prescribed, examined = (gateway.get("Task", (ORDER[0], number)) for number in ("ORD-1001", "LAB-2001"))
+    assert prescribed.resource["for"]["reference"] == examined.resource["for"]["reference"]
+    assert gateway.get("Patient", (f"{REGISTRY}/patient", "9000000017")).version == 1
+
+
+def test_a_draft_may_be_kept(gateway: Gateway) -> None:
+    assert gateway.send(message("new-order__draft")).focus[0]["status"] == "draft"
+
+
+def test_an_order_that_is_known_is_refused_with_its_status_and_what_to_send_instead(gateway: Gateway) -> None:
+    gateway.send_all("new-order__prescription", "order-update__accepted")
+
+    reply = gateway.send(message("new-order__prescription"))
+
+    assert reply.code == "fatal-error"
+    assert [issue["code"] for issue in reply.issues] == ["duplicate"]
+    assert reply.places == ["Bundle.entry[1].resource.identifier"]
+    for words in ("|ORD-1001", "the status accepted", "order-update", "cancellation-request"):
+        assert words in reply.text
+    assert gateway.get("Task", ORDER).version == 2
+
+
+def test_an_order_that_has_ended_is_refused_without_suggesting_to_change_it(gateway: Gateway) -> None:
+    gateway.send_all("new-order__prescription", "order-update__cancelled")
+    reply = gateway.send(message("new-order__prescription"))
+    assert "the status cancelled" in reply.text
+    assert "order-update" not in reply.text
+
+
+def test_a_task_without_identifier_is_refused_and_nothing_is_kept(gateway: Gateway) -> None:
+    reply = gateway.send(message("new-order__without-identifier"))
+
+    assert reply.code == "fatal-error"
+    assert reply.places == ["Bundle.entry[1].resource.identifier"]
+    assert gateway.find("Patient", (f"{REGISTRY}/patient", "9000000017")) is None
+
+
+@pytest.mark.parametrize("status", ["accepted", "completed", "cancelled"])
+def test_a_new_task_in_a_later_status_is_refused(gateway: Gateway, status: str) -> None:
+    reply = gateway.send(message("new-order__prescription", status=status))
+    assert reply.code == "fatal-error"
+    assert status in reply.text
+    assert "draft, requested, ready" in reply.text
+
+
+def test_a_reference_that_means_no_entry_is_a_warning_beside_the_ok(gateway: Gateway) -> None:
+    reply = gateway.send(message("new-order__dangling-reference"))
+
+    assert reply.code == "ok"
+    assert [(issue["severity"], issue["code"]) for issue in reply.issues] == [("warning", "not-found")]
+    assert reply.places == ["Bundle.entry[2].resource.requester"]
+
+
+def test_two_tasks_in_focus_are_refused(gateway: Gateway) -> None:
+    two = message("new-order__prescription")
+    other = {**task_of(two), "identifier": [{"system": ORDER[0], "value": "ORD-1009"}]}
+    two["entry"].append({"fullUrl": "urn:uuid:5c0e3d2c-0f43-4d5c-9f0c-6f6a4f9d2b10", "resource": other})
+    two["entry"][0]["resource"]["focus"].append({"reference": two["entry"][-1]["fullUrl"]})
+
+    reply = gateway.send(two)
+
+    assert reply.code == "fatal-error"
+    assert "one message for each" in reply.text
+    assert gateway.find("Task", ORDER) is None
+
+
+def test_a_focus_that_is_not_in_the_bundle_or_no_task_is_refused_with_its_place(gateway: Gateway) -> None:
+    for focus in ("urn:uuid:5c0e3d2c-0f43-4d5c-9f0c-6f6a4f9d2b10", "the-request"):
+        wrong = message("new-order__prescription")
+        target = wrong["entry"][2]["fullUrl"] if focus == "the-request" else focus
+        wrong["entry"][0]["resource"]["focus"] = [{"reference": target}]
+        reply = gateway.send(wrong)
+        assert reply.code == "fatal-error"
+        assert reply.places == ["Bundle.entry[0].resource.focus[0]"]
