@@ -1,0 +1,1 @@
+"""All HTTP in: one module per endpoint."""

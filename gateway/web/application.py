@@ -1,0 +1,109 @@
+"""The Flask application: its endpoints, the ids of each request, and every error as an OperationOutcome."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from gateway import metrics, settings
+from gateway.errors import DatabaseUnavailable, Issue, NotAMessage, Refused, TooLarge, Unreadable
+from gateway.logs import set_up_logs
+from gateway.settings import Settings
+from gateway.web import context, metadata, operations, process_message
+from gateway.web.answers import outcome_response
+from gateway.web.negotiation import NotAcceptable, UnsupportedMediaType
+
+log = structlog.get_logger()
+
+_GIVEN_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+# The first class that fits decides.
+_STATUS: tuple[tuple[type[Refused], int], ...] = (
+    (UnsupportedMediaType, 415),
+    (NotAcceptable, 406),
+    (TooLarge, 413),
+    (Unreadable, 400),
+    (NotAMessage, 422),
+    (Refused, 422),
+)
+_ISSUE_CODES = {404: "not-found", 405: "not-supported", 400: "invalid", 413: "too-long"}
+
+
+def create(in_force: Settings | None = None) -> Flask:
+    """The WSGI application, on the settings in force unless others are given."""
+    in_force = in_force or settings.load()
+    set_up_logs(in_force)
+    app = Flask("gateway", static_folder=None)
+    app.url_map.strict_slashes = False
+    context.put(app.extensions, context.make(in_force))
+    for endpoints in (process_message.endpoints, metadata.endpoints, operations.endpoints):
+        app.register_blueprint(endpoints)
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.register_error_handler(Refused, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(DatabaseUnavailable, _database_unavailable)
+    app.register_error_handler(Exception, _fault)
+    return app
+
+
+def _begin() -> None:
+    g.began = time.perf_counter()
+    g.request_id = _given("X-Request-Id") or str(uuid.uuid4())
+    g.correlation_id = _given("X-Correlation-Id") or g.request_id
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _given(header: str) -> str | None:
+    value = request.headers.get(header, "")
+    return value if _GIVEN_ID.fullmatch(value) else None
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers["X-Correlation-Id"] = g.correlation_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    seconds = time.perf_counter() - g.began
+    endpoint = (request.endpoint or "none").rpartition(".")[2]
+    metrics.answered(endpoint, response.status_code, seconds)
+    log.info("answered", endpoint=endpoint, status=response.status_code, milliseconds=round(seconds * 1000, 1))
+    structlog.contextvars.clear_contextvars()
+    return response
+
+
+def _refused(refused: Refused) -> Response:
+    status = next(status for kind, status in _STATUS if isinstance(refused, kind))
+    return outcome_response(status, *refused.issues)
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    texts = {
+        404: f"There is nothing at {request.path}. Messages go to POST /fhir/$process-message.",
+        405: f"{request.path} does not take {request.method}. Messages go to POST /fhir/$process-message.",
+    }
+    text = texts.get(status) or error.description or "The request could not be processed."
+    response = outcome_response(status, Issue(_ISSUE_CODES.get(status, "processing"), text))
+    if allowed := dict(error.get_headers()).get("Allow"):
+        response.headers["Allow"] = allowed
+    return response
+
+
+def _database_unavailable(error: DatabaseUnavailable) -> Response:
+    log.error("database unavailable", cause=str(error))
+    text = "The gateway cannot reach its database, and has not kept what you sent. Send it again, unchanged, later."
+    response = outcome_response(503, Issue("transient", text))
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _fault(error: Exception) -> Response:
+    log.error("fault", cause=type(error).__name__, exc_info=error)
+    text = f"The gateway failed on this request; its operator finds the cause in the log under {g.request_id}."
+    return outcome_response(500, Issue("exception", text))

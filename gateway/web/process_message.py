@@ -1,0 +1,126 @@
+"""POST /fhir/$process-message: https://hl7.org/fhir/R4/messageheader-operation-process-message.html"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, g, request
+
+from gateway import metrics
+from gateway.errors import Issue, NotAMessage
+from gateway.fhir import formats
+from gateway.fhir.message import Message, read_message
+from gateway.fhir.parameters import unwrap
+from gateway.receiving import Received, Submission, receive
+from gateway.replies import write_reply
+from gateway.store import inbox
+from gateway.store.inbox import Progress
+from gateway.web import context
+from gateway.web.answers import outcome_response, resource_response, wanted_answer
+from gateway.web.body import read_body
+from gateway.web.context import Context
+from gateway.web.negotiation import Answer, request_format
+from gateway.web.waiting import wait_for
+
+endpoints = Blueprint("process_message", __name__, url_prefix="/fhir")
+
+_RESPONSE_REQUEST = "http://hl7.org/fhir/StructureDefinition/messageheader-response-request"
+# What the sender asks for, and the kinds of answer that it then does not want.
+_UNWANTED = {"never": ("ok", "error"), "on-error": ("ok",), "on-success": ("error",)}
+
+
+@endpoints.post("/$process-message")
+def process_message() -> Response:
+    """Keeps the message, has it processed, and answers with the response message, or later (`async=true`)."""
+    here = context.get()
+    media_type = request.headers.get("Content-Type")
+    sent = request_format(media_type)
+    answer = wanted_answer()
+    later = _read_async()
+    body = read_body(
+        request.stream,
+        request.content_length,
+        request.headers.get("Content-Encoding"),
+        here.settings.max_message_bytes,
+    )
+    message = read_message(unwrap(formats.parse(body, sent)), datetime.now(UTC))
+    reply_to = request.args.get("response-url") or message.source_endpoint
+    submission = Submission(body, media_type or "", answer.format, reply_to if later else None, later, g.request_id)
+    received = receive(here.database, here.registry, here.ourselves, message, submission)
+    handler = here.registry.find(message)
+    metrics.received(handler.event.code if handler else "other", received.kind)
+    if message.is_response:
+        text = "This response is kept. There is no response to a response."
+        return outcome_response(202, Issue("informational", text, severity="information"))
+    if later:
+        _nudge(here, received, message)
+        text = "The message is in the gateway's custody. Its answer is sent later."
+        return outcome_response(202, Issue("informational", text, severity="information"))
+    return _answer(here, message, answer, _wait(here, received, message))
+
+
+def _read_async() -> bool:
+    value = request.args.get("async", "false")
+    if value not in ("true", "false"):
+        raise NotAMessage(Issue("value", f"The parameter async is true or false, not {value[:40]}."))
+    return value == "true"
+
+
+def _nudge(here: Context, received: Received, message: Message) -> None:
+    if received.kind == "new":
+        here.dispatcher.nudge(received.lane, message.event.code)
+
+
+def _wait(here: Context, received: Received, message: Message) -> Progress:
+    def look() -> Progress:
+        with here.database.reading() as connection:
+            return inbox.get_progress(connection, received.message_id)
+
+    deadline = time.monotonic() + here.settings.reply_timeout
+    with here.room.seat(received.message_id) as called:
+        _nudge(here, received, message)
+        if received.kind != "new":
+            called.set()
+        return wait_for(called, look, deadline)
+
+
+def _answer(here: Context, message: Message, answer: Answer, progress: Progress) -> Response:
+    if progress.content is not None:
+        if _is_unwanted(message, progress.response_code or ""):
+            return Response(status=204)
+        content = progress.content
+        if progress.format != answer.format:
+            content = formats.serialize(formats.parse(content, progress.format or "json"), answer.format)
+        return Response(content, 200, content_type=answer.content_type)
+    if progress.state == "new":
+        text = (
+            f"The message is kept, but has not been processed within {here.settings.reply_timeout:g} s. "
+            "Send it again, unchanged, for its answer: it takes effect once."
+        )
+        return outcome_response(504, Issue("timeout", text))
+    return resource_response(200, _write_transient_error(here, message, progress), answer)
+
+
+def _write_transient_error(here: Context, message: Message, progress: Progress) -> dict[str, object]:
+    """The answer while the message has failed: never kept, so that a later repeat gets what the next try comes to."""
+    what_next = (
+        "It is set aside for the gateway's operator."
+        if progress.state == "dead"
+        else "It is kept and tried again by itself."
+    )
+    text = (
+        f"The gateway failed to process this message ({progress.attempts} times so far); it has had no effect. "
+        f"{what_next} Send it again, unchanged, later for its answer."
+    )
+    return write_reply(message, "transient-error", here.ourselves, datetime.now(UTC), [Issue("transient", text)])
+
+
+def _is_unwanted(message: Message, code: str) -> bool:
+    """Whether the sender said in the header's extension that it wants no such answer."""
+    extensions = message.header.get("extension")
+    for extension in extensions if isinstance(extensions, list) else ():
+        if isinstance(extension, dict) and extension.get("url") == _RESPONSE_REQUEST:
+            kind = "ok" if code == "ok" else "error"
+            return kind in _UNWANTED.get(str(extension.get("valueCode")), ())
+    return False
