@@ -1,0 +1,70 @@
+"""`fhir-gateway web`, `worker` and `sweep`: the programs one by one, as many as wanted on as many machines."""
+
+import os
+import sys
+import threading
+import time
+
+import click
+
+from gateway import settings
+from gateway.cli import programs
+from gateway.logs import set_up_logs
+from gateway.settings import Settings
+from gateway.supervisor import AlreadyRunning, Supervisor, only_one
+
+WATCH_SECONDS = 5.0
+
+
+@click.command()
+def web() -> None:
+    """Run the web server alone, on any address."""
+    in_force = settings.load()
+    programs.make_directory(in_force.var)
+    programs.empty_metrics(in_force, "web")
+    command = programs.web()
+    os.execv(command[0], command)
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1, 256), help="How many; worker_processes of the settings by default.")
+def worker(processes: int | None) -> None:
+    """Run workers and their sweep alone. Ctrl-C ends them."""
+    in_force = settings.load()
+    set_up_logs(in_force)
+    programs.make_directory(in_force.var)
+    try:
+        with only_one(in_force.var / "worker.lock"):
+            programs.empty_metrics(in_force, "worker")
+            stage = programs.workers(in_force, processes or in_force.worker_processes, "worker")
+            sys.exit(Supervisor([stage]).run())
+    except AlreadyRunning as holder:
+        raise click.ClickException(
+            f"Workers run with {in_force.var} already (process {holder}): for more of them use --processes, or "
+            "give these a directory of their own: GATEWAY_VAR=var2."
+        ) from None
+
+
+@click.command()
+@click.option("--watch", multiple=True, metavar="NAME", help="A worker of this machine to tell its supervisor of.")
+def sweep(watch: tuple[str, ...]) -> None:
+    """Queue again whatever is due, for ever. `run` and `worker` start it; more than one do no harm."""
+    from gateway.worker import sweep_forever
+
+    if watch:
+        threading.Thread(target=_watch, args=(settings.load(), watch), name="watch", daemon=True).start()
+    sweep_forever()
+
+
+def _watch(in_force: Settings, workers: tuple[str, ...]) -> None:
+    """Marks the workers that hang. It is here, not in the supervisor, which must never wait for a database."""
+    from gateway.worker import Watchdog
+
+    watched = [(Watchdog(name, in_force), programs.hanging(in_force, name)) for name in workers]
+    while True:
+        for is_well, mark in watched:
+            if is_well():
+                mark.unlink(missing_ok=True)
+            else:
+                mark.touch()
+        time.sleep(WATCH_SECONDS)
