@@ -1,0 +1,1 @@
+"""Journeys: a whole gateway, real sockets, and what a partner sees."""
