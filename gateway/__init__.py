@@ -9,13 +9,35 @@ The path of a message:
    with the reply: one commit.
 5. The web process that waits is told, and sends the reply; whoever sends the message again gets the same bytes.
 
-The names below are what a handler may use.
+The names below are what a handler may use. They are imported when they are asked for: not every command needs them.
 """
 
-from gateway.errors import Issue, Refused
-from gateway.fhir.message import Event, Message
-from gateway.fhir.references import Entry
-from gateway.records import Kept, Records
-from gateway.routing import Reply, handles
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.errors import Issue, Refused
+    from gateway.fhir.message import Event, Message
+    from gateway.fhir.references import Entry
+    from gateway.records import Kept, Records
+    from gateway.routing import Reply, handles
 
 __all__ = ["Entry", "Event", "Issue", "Kept", "Message", "Records", "Refused", "Reply", "handles"]
+
+_HOMES = {
+    "Entry": "gateway.fhir.references",
+    "Event": "gateway.fhir.message",
+    "Issue": "gateway.errors",
+    "Kept": "gateway.records",
+    "Message": "gateway.fhir.message",
+    "Records": "gateway.records",
+    "Refused": "gateway.errors",
+    "Reply": "gateway.routing",
+    "handles": "gateway.routing",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gateway' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

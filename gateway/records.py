@@ -13,7 +13,7 @@ from gateway.errors import Issue, Refused
 from gateway.fhir import json
 from gateway.fhir.identity import address_key, identifier_key, identifier_keys, reference_keys
 from gateway.fhir.message import Message, Resource, instant
-from gateway.fhir.references import Entry, references_in, rewrite
+from gateway.fhir.references import Entry, rewrite
 from gateway.fhir.task import REQUESTS
 from gateway.store import resources
 from gateway.store.database import Connection
@@ -148,7 +148,7 @@ class Records:
         keys: set[bytes] = set()
         for entry in self._message.entries:
             keys.update(self._keys(entry))
-            for _, reference in references_in(entry.resource):
+            for _, reference in self._message.entries.references(entry):
                 literal = reference.get("reference")
                 if isinstance(literal, str):
                     keys.update(reference_keys(literal, entry, sender))
@@ -200,7 +200,7 @@ class Records:
         return self._current(row) if row else None
 
     def _referred(self, entry: Entry) -> list[Entry]:
-        literals = (reference.get("reference") for _, reference in references_in(entry.resource))
+        literals = (reference.get("reference") for _, reference in self._message.entries.references(entry))
         found = (self._message.entries.resolve(text, entry) for text in literals if isinstance(text, str))
         return [target for target in found if target and target.resource.get("resourceType") != "MessageHeader"]
 

@@ -239,13 +239,20 @@ def sweep_forever() -> None:
     sweep = Sweep(Database(in_force.database_url, 1), Dispatcher(celery_app(in_force), in_force))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if in_force.metrics_port:
-        metrics.serve(in_force.host, in_force.metrics_port)
+        _serve_metrics(in_force)
     while True:
         try:
             sweep.run(datetime.now(UTC))
         except (DatabaseUnavailable, *_UNREACHABLE) as error:
             log.warning("sweep failed", cause=type(error).__name__)
         time.sleep(in_force.sweep_interval)
+
+
+def _serve_metrics(in_force: Settings) -> None:
+    try:
+        metrics.serve(in_force.host, in_force.metrics_port)
+    except OSError as error:
+        log.error("metrics not served", port=in_force.metrics_port, cause=error.strerror)
 
 
 def work(name: str, queues: str) -> None:
@@ -269,7 +276,7 @@ def work(name: str, queues: str) -> None:
 
     signals.worker_ready.connect(start_beating, weak=False)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-    app.worker_main(["worker", "--pool", "solo", "-n", name, "-Q", queues, *quiet])
+    app.worker_main(["--quiet", "worker", "--pool", "solo", "-n", name, "-Q", queues, *quiet])
 
 
 def _drainer(name: str, app: celery.Celery, notices: Notices, in_force: Settings) -> Drainer:
@@ -281,32 +288,35 @@ def _drainer(name: str, app: celery.Celery, notices: Notices, in_force: Settings
 
 
 class Watchdog:
-    """Tells a worker that hangs from one that has nothing to do: rows are due, and it begins no job."""
+    """Tells a worker that hangs from one that has nothing to do: jobs wait in its queues, and it begins none."""
 
     def __init__(self, name: str, in_force: Settings, patience: float = 20.0) -> None:
         self._name = name
-        self._database = Database(in_force.database_url, 1)
+        self._queues = in_force.queue_names
+        self._dispatcher = Dispatcher(celery_app(in_force), in_force)
         self._notices = Notices(in_force.redis_url)
-        self._patience = timedelta(seconds=patience + in_force.handler_timeout)
+        self._patience = patience + in_force.handler_timeout
         self._jobs = -1
-        self._changed = datetime.now(UTC)
+        self._well_at = time.monotonic()
 
     def __call__(self) -> bool:
-        """False when the worker should be restarted. A database or broker that is away is not the worker's fault."""
-        now = datetime.now(UTC)
+        """False when the worker should be restarted. A broker that is away is not the worker's fault."""
+        if self._is_well():
+            self._well_at = time.monotonic()
+        return time.monotonic() - self._well_at < self._patience
+
+    def _is_well(self) -> bool:
         try:
             beat = self._notices.find_beat(self._name)
-            with self._database.reading() as connection:
-                due_since = inbox.find_due_since(connection, now)
-        except (DatabaseUnavailable, RedisError):
-            self._changed = now
+            if beat is None:
+                return False
+            has_begun, self._jobs = beat.jobs != self._jobs, beat.jobs
+            return has_begun or not any(self._dispatcher.queue_length(queue) for queue in self._queues)
+        except _UNREACHABLE:
             return True
-        if beat is not None and beat.jobs != self._jobs:
-            self._jobs, self._changed = beat.jobs, now
-        return due_since is None or now - max(due_since, self._changed) < self._patience
 
     def close(self) -> None:
-        self._database.close()
+        self._dispatcher.close()
         self._notices.close()
 
 

@@ -187,22 +187,31 @@ def test_a_broker_that_is_away_only_delays(database_url: str) -> None:
     station.close()
 
 
-def test_a_worker_that_begins_no_job_though_a_message_is_due_is_unhealthy(open_station: Open) -> None:
-    station = open_station(handler_timeout=0.1)
-    healthy = Watchdog("worker-1", station.settings, patience=0.3)
+@pytest.fixture
+def watchdog(open_station: Open) -> Iterator[Watchdog]:
+    healthy = Watchdog("worker-1", open_station(handler_timeout=0.1).settings, patience=0.2)
+    yield healthy
+    healthy.close()
+
+
+def test_a_worker_that_begins_no_job_though_jobs_wait_is_unhealthy(open_station: Open, watchdog: Watchdog) -> None:
+    station = open_station()
     station.notices.beat("worker-1", 0)
-    assert healthy()
-    station.receive("1")
+    assert watchdog()
+    station.dispatcher.nudge("a lane", "x")
     time.sleep(0.5)
-    assert not healthy()
+    assert not watchdog()
     station.notices.beat("worker-1", 1)
-    assert healthy()
-    healthy.close()
+    assert watchdog()
 
 
-def test_a_worker_with_nothing_to_do_is_healthy(open_station: Open) -> None:
-    station = open_station(handler_timeout=0.1)
-    healthy = Watchdog("worker-1", station.settings, patience=0.0)
-    time.sleep(0.3)
-    assert healthy()
-    healthy.close()
+def test_a_worker_with_nothing_to_do_is_healthy(open_station: Open, watchdog: Watchdog) -> None:
+    open_station().notices.beat("worker-1", 0)
+    assert watchdog()
+    time.sleep(0.5)
+    assert watchdog()
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_unhealthy(watchdog: Watchdog) -> None:
+    time.sleep(0.5)
+    assert not watchdog()

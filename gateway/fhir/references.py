@@ -7,7 +7,7 @@ The rules are those of https://hl7.org/fhir/R4/bundle.html#references, with the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,12 +39,19 @@ class Entries:
 
     def __init__(self, bundle: Resource) -> None:
         self._entries = tuple(_read(bundle))
+        self._references: dict[Entry, Sequence[tuple[str, dict[str, Any]]]] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def references(self, entry: Entry) -> Sequence[tuple[str, dict[str, Any]]]:
+        """`references_in` the entry's resource, looked for once."""
+        if entry not in self._references:
+            self._references[entry] = tuple(references_in(entry.resource))
+        return self._references[entry]
 
     def resolve(self, reference: str, source: Entry) -> Entry | None:
         """The entry that `reference`, written in `source`, means; None when there is none, or no single one.
@@ -105,7 +112,7 @@ def unresolved_references(entries: Entries, is_known: Callable[[Resource, Entry]
     issues = []
     for entry in entries:
         kind = entry.resource.get("resourceType")
-        for path, reference in references_in(entry.resource) if kind != "MessageHeader" else ():
+        for path, reference in entries.references(entry) if kind != "MessageHeader" else ():
             literal = reference.get("reference")
             if type(literal) is not str or literal.startswith(("#", "http://", "https://")):
                 continue

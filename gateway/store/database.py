@@ -12,11 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -40,8 +38,9 @@ class Database:
     def __init__(self, url: str, connections: int = 16) -> None:
         self.url = sa.make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url, connections)
-        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        make = _sqlite_engine if self.is_sqlite else _postgresql_engine
+        self._engine = make(self.url, connections)
+        self._reader = make(self.url, connections, isolation_level="AUTOCOMMIT")
         self._turn = _Turn(f"{self.url.database}.turn") if self.is_sqlite else None
 
     @contextmanager
@@ -88,29 +87,37 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+        self._reader.dispose()
 
 
 def upgrade(url: str) -> None:
-    """Brings the schema up to date, from empty too."""
+    """Brings the schema up to date, from empty too. Raises DatabaseUnavailable."""
+    from alembic import command
+    from alembic.config import Config
+
     Path(sa.make_url(url).database or ".").parent.mkdir(parents=True, exist_ok=True)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    with _own_errors():
+        command.upgrade(config, "head")
 
 
-def _postgresql_engine(url: sa.URL, connections: int) -> sa.Engine:
-    return sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
+# A connection goes back to its pool after its transaction has ended: there is nothing to reset.
+def _postgresql_engine(url: sa.URL, connections: int, **options: Any) -> sa.Engine:
+    driver = url.set(drivername="postgresql+psycopg")
+    return sa.create_engine(driver, pool_size=connections, pool_use_lifo=True, pool_reset_on_return=None, **options)
+
+
+def _sqlite_engine(url: sa.URL, connections: int, **options: Any) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
         pool_size=connections,
-        max_overflow=4,
-        pool_pre_ping=False,
         pool_use_lifo=True,
+        pool_reset_on_return=None,
+        connect_args={"timeout": 30, "check_same_thread": False},
+        **options,
     )
-
-
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection, _record) -> None:  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -80,9 +80,15 @@ class Progress:
     format: str | None
 
 
-def _insert_new(table: sa.Table, connection: sa.Connection) -> Any:
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table).on_conflict_do_nothing()
+_DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
+_ADD = {
+    name: dialect.insert(message).on_conflict_do_nothing().returning(message.c.id)
+    for name, dialect in _DIALECTS.items()
+}
+_ADD_LANES = {
+    name: dialect.insert(lane_key).on_conflict_do_nothing().returning(lane_key.c.digest)
+    for name, dialect in _DIALECTS.items()
+}
 
 
 def add(connection: sa.Connection, arrival: Arrival) -> int | None:
@@ -90,7 +96,7 @@ def add(connection: sa.Connection, arrival: Arrival) -> int | None:
     values = {name: getattr(arrival, name) for name in Arrival.__slots__}
     moment = arrival.received_at
     values |= {"due_at": moment, "nudged_at": moment, "done_at": moment if arrival.state == "done" else None}
-    found: int | None = connection.scalar(_insert_new(message, connection).returning(message.c.id), values)
+    found: int | None = connection.scalar(_ADD[connection.dialect.name], values)
     return found
 
 
@@ -121,7 +127,7 @@ def join_lane(connection: sa.Connection, digests: Sequence[bytes]) -> str:
     fresh = [{"digest": digest, "lane": lane} for digest in sorted(set(digests) - kept.keys())]
     if not fresh:
         return lane
-    added = connection.execute(_insert_new(lane_key, connection).returning(lane_key.c.digest), fresh).all()
+    added = connection.execute(_ADD_LANES[connection.dialect.name], fresh).all()
     if kept or len(added) == len(fresh):
         return lane
     settled: list[str] = [row.lane for row in connection.execute(_LANES, {"digests": list(digests)})]
@@ -228,14 +234,6 @@ class Backlog:
 def count_waiting(connection: sa.Connection) -> Backlog:
     counted = sa.select(sa.func.count(), sa.func.min(message.c.received_at)).where(_WAITS)
     return Backlog(*connection.execute(counted).one())
-
-
-def find_due_since(connection: sa.Connection, now: datetime) -> datetime | None:
-    """Since when the longest waiting lane is due; None when no lane is."""
-    heads = sa.select(sa.func.min(message.c.id)).where(_WAITS).group_by(message.c.lane)
-    since = sa.select(sa.func.min(message.c.due_at)).where(message.c.id.in_(heads), message.c.due_at <= now)
-    found: datetime | None = connection.scalar(since)
-    return found
 
 
 def count_dead(connection: sa.Connection) -> int:

@@ -51,6 +51,17 @@ def find(connection: sa.Connection, resource_type: str, resource_id: str) -> Row
     return Row(*row) if row is not None and row.type == resource_type else None
 
 
+# With RETURNING, rows are inserted by one statement; without it, psycopg takes several round trips for them.
+_NEW = sa.insert(resource).returning(resource.c.id)
+_VERSIONS = sa.insert(resource_version).returning(resource_version.c.version)
+_IDENTIFIERS = sa.insert(resource_key).returning(resource_key.c.digest)
+_ADVANCE = (
+    sa.update(resource)
+    .where(resource.c.id == sa.bindparam("resource_id"), resource.c.version == sa.bindparam("before"))
+    .values(version=resource.c.version + 1)
+)
+
+
 def write(connection: sa.Connection, rows: Iterable[Row], message_id: int, now: datetime) -> None:
     """Writes new versions, version 1 making the resource; in one order everywhere, so that no two wait for each other.
 
@@ -61,7 +72,7 @@ def write(connection: sa.Connection, rows: Iterable[Row], message_id: int, now: 
         return
     new = [{"id": r.id, "type": r.type, "version": 1, "sender": r.sender} for r in ordered if r.version == 1]
     if new:
-        connection.execute(sa.insert(resource), new)
+        connection.execute(_NEW, new)
     for row in ordered:
         if row.version > 1:
             _advance(connection, row)
@@ -69,16 +80,11 @@ def write(connection: sa.Connection, rows: Iterable[Row], message_id: int, now: 
         {"resource_id": r.id, "version": r.version, "content": r.content, "message_id": message_id, "updated_at": now}
         for r in ordered
     ]
-    connection.execute(sa.insert(resource_version), versions)
+    connection.execute(_VERSIONS, versions)
 
 
 def _advance(connection: sa.Connection, row: Row) -> None:
-    advanced = (
-        sa.update(resource)
-        .where(resource.c.id == row.id, resource.c.version == row.version - 1)
-        .values(version=row.version)
-    )
-    if connection.execute(advanced).rowcount != 1:
+    if connection.execute(_ADVANCE, {"resource_id": row.id, "before": row.version - 1}).rowcount != 1:
         raise Conflict(f"{row.type}/{row.id} was changed by another transaction")
 
 
@@ -86,14 +92,24 @@ def add_identifiers(connection: sa.Connection, keys: dict[bytes, str]) -> None:
     """New business identifiers of resources. Raises Conflict where another transaction took one first."""
     if keys:
         rows = [{"digest": digest, "resource_id": keys[digest]} for digest in sorted(keys)]
-        connection.execute(sa.insert(resource_key), rows)
+        connection.execute(_IDENTIFIERS, rows)
+
+
+def _move_key(insert: sqlite.Insert | postgresql.Insert) -> sa.Insert:
+    new = {"resource_id": insert.excluded.resource_id}
+    return insert.on_conflict_do_update(index_elements=["digest"], set_=new).returning(resource_key.c.digest)
+
+
+_MOVE_KEY = {
+    "sqlite": _move_key(sqlite.insert(resource_key)),
+    "postgresql": _move_key(postgresql.insert(resource_key)),
+}
 
 
 def set_addresses(connection: sa.Connection, keys: dict[bytes, str]) -> None:
     """A sender's addresses of resources: an address that it uses again means the later resource."""
     if not keys:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(resource_key)
-    moved = insert.on_conflict_do_update(index_elements=["digest"], set_={"resource_id": insert.excluded.resource_id})
-    connection.execute(moved, [{"digest": digest, "resource_id": keys[digest]} for digest in sorted(keys)])
+    connection.execute(
+        _MOVE_KEY[connection.dialect.name], [{"digest": digest, "resource_id": keys[digest]} for digest in sorted(keys)]
+    )

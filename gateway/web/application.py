@@ -72,7 +72,8 @@ def _end(response: Response) -> Response:
     seconds = time.perf_counter() - g.began
     endpoint = (request.endpoint or "none").rpartition(".")[2]
     metrics.answered(endpoint, response.status_code, seconds)
-    log.info("answered", endpoint=endpoint, status=response.status_code, milliseconds=round(seconds * 1000, 1))
+    tell = log.debug if request.blueprint == "operations" else log.info
+    tell("answered", endpoint=endpoint, status=response.status_code, milliseconds=round(seconds * 1000, 1))
     structlog.contextvars.clear_contextvars()
     return response
 
