@@ -16,19 +16,9 @@ from redis.exceptions import RedisError
 log = structlog.get_logger()
 
 _CHANNEL = "fhir-gateway:processed"
-_IN_HAND = "fhir-gateway:in-hand:"
 _BEAT = "fhir-gateway:worker:"
-_IN_HAND_SECONDS = 86_400
 _BEAT_SECONDS = 60
 _RECONNECT_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class InHand:
-    """Who took a message into hand, and how many seconds ago."""
-
-    worker: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +29,15 @@ class Beat:
 
 
 class Notices:
-    """The publishing side, and the marks that workers leave. Redis being away is never an error here."""
+    """The publishing side, and the workers' signs of life. Redis being away is never an error here."""
 
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
 
-    def take_in_hand(self, message_id: int, worker: str) -> InHand | None:
-        """Marks a message as being worked on; returns the mark that was there already, if there was one."""
+    def announce(self, message_id: int) -> None:
+        """Wakes whoever waits for the message: it is processed, or has failed."""
         try:
-            mark = f"{time.time():.3f} {worker}"
-            found = self._redis.set(f"{_IN_HAND}{message_id}", mark, nx=True, get=True, ex=_IN_HAND_SECONDS)
-        except RedisError:
-            return None
-        if not isinstance(found, str):
-            return None
-        since, _, who = found.partition(" ")
-        return InHand(who, time.time() - float(since))
-
-    def put_down(self, message_id: int, *, announce: bool) -> None:
-        """Takes the mark away and, if so told, wakes whoever waits for the message."""
-        try:
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.delete(f"{_IN_HAND}{message_id}")
-            if announce:
-                pipeline.publish(_CHANNEL, str(message_id))
-            pipeline.execute()
+            self._redis.publish(_CHANNEL, str(message_id))
         except RedisError as error:
             log.warning("notice not sent", message_id=message_id, cause=type(error).__name__)
 

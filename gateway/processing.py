@@ -74,6 +74,13 @@ class Processor:
         seconds = time.perf_counter() - started
         return None if outcome is None else Processed(head.id, self._registry.label(head.event_code), outcome, seconds)
 
+    def record_death(self, message_id: int) -> None:
+        """Counts the death of a worker that had the message in hand as a failed attempt of the message."""
+        with self._database.reading() as connection:
+            head = inbox.find_waiting(connection, message_id)
+        if head is not None:
+            self.record_failure(head, "The worker that processed it died.", "WorkerDied")
+
     def record_failure(self, head: Waiting, cause: str, kind: str) -> str | None:
         """Keeps the cause of a failed attempt: `failed`, or `dead` after the last; None when another was quicker."""
         due_at = None

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from gateway import metrics, routing
+from gateway.fhir.message import Ourselves
 from gateway.fhir.task import Outcome
+from gateway.processing import Processor
+from gateway.receiving import receive
 from gateway.settings import SETTINGS, Settings
+from gateway.store.database import Database
 from gateway.web.application import create
 from tests.conftest import ROOT
+from tests.senders import Sender, read, submission
 
 DOCS = ROOT / "docs"
+OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
 
 
 def text_of(name: str) -> str:
@@ -49,3 +56,20 @@ def test_every_metric_is_documented() -> None:
     assert told
     for name in told:
         assert f"`{name}`" in text_of("operations.md") or f"`{name}_total`" in text_of("operations.md")
+
+
+def test_the_handler_in_the_readme_works(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "registry", routing.Registry())
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(example, {})
+    [handler] = routing.registry
+    dispense = {"resourceType": "MedicationDispense", "status": "completed", "medicationCodeableConcept": {"text": "x"}}
+    bundle = Sender().write(handler.event.code, dispense, system=handler.event.system or "")
+    database = Database(database_url)
+    received = receive(database, routing.registry, OURSELVES, read(bundle), submission(bundle))
+    processor = Processor(database, routing.registry, OURSELVES, ())
+    head = processor.find_due(received.lane)
+    processed = processor.process(head) if head else None
+    database.close()
+    assert processed is not None
+    assert processed.outcome == "ok"

@@ -55,7 +55,7 @@ class Gateway:
     """Receives and processes with one handler, for the event `x`."""
 
     def __init__(self, url: str, handler: Any, schedule: tuple[float, ...] = AT_ONCE) -> None:
-        self.database = Database(url, 8)
+        self.database = Database(url)
         self.registry = Registry()
         self.registry.add(Handler(Event(COW, "x"), "consequence", "X", ("Task",), handler, None))
         self.processor = Processor(self.database, self.registry, OURSELVES, schedule)

@@ -22,7 +22,7 @@ OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message",
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url, 8)
+    made = Database(database_url)
     yield made
     made.close()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.fhir.message import Event, Message, Ourselves
+from gateway.in_hand import InHand
 from gateway.notices import Notices
 from gateway.processing import Processor
 from gateway.receiving import Received, receive
@@ -19,8 +21,9 @@ from gateway.routing import Handler, Registry, Reply
 from gateway.settings import Settings
 from gateway.store import schema
 from gateway.store.database import Database
-from gateway.worker import Dispatcher, Drainer, Sweep, Watchdog, celery_app
+from gateway.worker import Courier, Dispatcher, Drainer, Sweep, Watchdog, celery_app
 from tests.senders import COW, Sender, read, submission, task
+from tests.services import eventually
 
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
 QUEUE = "messages"
@@ -31,18 +34,16 @@ class Station:
 
     def __init__(self, database_url: str, redis_url: str, **changes: Any) -> None:
         self.settings = Settings(database_url=database_url, redis_url=redis_url, **changes)
-        self.database = Database(database_url, 4)
+        self.database = Database(database_url)
         self.registry = Registry()
         self.handled: list[str] = []
         for code, handler in (("x", self.note), ("slow", self.be_slow)):
             self.registry.add(Handler(Event(COW, code), "consequence", code, ("Task",), handler, None))
         self.dispatcher = Dispatcher(celery_app(self.settings), self.settings)
         self.notices = Notices(redis_url)
-        self.drainer = self.hire("worker-1")
-
-    def hire(self, name: str) -> Drainer:
+        self.in_hand = InHand(self.settings.var / "worker.in-hand")
         processor = Processor(self.database, self.registry, OURSELVES, self.settings.retry_schedule)
-        return Drainer(name, processor, self.dispatcher, self.notices, self.settings)
+        self.drainer = Drainer(processor, self.dispatcher, self.notices, self.in_hand, self.settings)
 
     def note(self, message: Message, _records: Records) -> Reply:
         self.handled.append(message.header_id or "")
@@ -70,17 +71,18 @@ class Station:
         self.database.close()
         self.dispatcher.close()
         self.notices.close()
+        self.in_hand.close()
 
 
 Open = Callable[..., Station]
 
 
 @pytest.fixture
-def open_station(database_url: str, redis_url: str) -> Iterator[Open]:
+def open_station(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Open]:
     opened: list[Station] = []
 
     def new(**changes: Any) -> Station:
-        opened.append(Station(database_url, redis_url, **changes))
+        opened.append(Station(database_url, redis_url, var=tmp_path, **changes))
         return opened[-1]
 
     yield new
@@ -130,27 +132,38 @@ def test_a_handler_that_takes_too_long_is_a_failure(open_station: Open) -> None:
 
 def test_a_message_that_killed_its_worker_counts_as_failed(open_station: Open) -> None:
     station = open_station()
-    received = station.receive("1")
-    assert station.notices.take_in_hand(received.message_id, "worker-1") is None
-    station.drainer.drain(received.lane, QUEUE)
-    assert (station.states(), station.handled) == (["failed"], [])
-
-
-def test_a_message_in_another_workers_hands_is_left_there(open_station: Open) -> None:
-    station = open_station()
-    received = station.receive("1")
-    station.notices.take_in_hand(received.message_id, "worker-2")
-    station.drainer.drain(received.lane, QUEUE)
-    assert station.states() == ["new"]
+    station.in_hand.take(station.receive("1").message_id)
+    station.drainer.take_over()
+    assert station.states() == ["failed"]
+    assert station.in_hand.find() is None
 
 
 def test_a_message_that_kills_every_worker_is_set_aside(open_station: Open) -> None:
-    station = open_station(retry_schedule=())
+    station = open_station(retry_schedule=(0.0, 0.0))
     poison, next_one = station.receive("1"), station.receive("1")
-    station.notices.take_in_hand(poison.message_id, "worker-1")
-    station.drainer.drain(poison.lane, QUEUE)
+    for _ in range(3):
+        station.in_hand.take(poison.message_id)
+        station.drainer.take_over()
+    station.drainer.drain(next_one.lane, QUEUE)
     assert station.states() == ["dead", "done"]
-    assert poison.lane == next_one.lane
+
+
+def test_a_worker_that_died_after_its_commit_harms_nothing(open_station: Open) -> None:
+    station = open_station()
+    received = station.receive("1")
+    station.drainer.drain(received.lane, QUEUE)
+    station.in_hand.take(received.message_id)
+    station.drainer.take_over()
+    assert station.states() == ["done"]
+
+
+def test_lanes_that_come_at_once_go_together(open_station: Open) -> None:
+    station = open_station()
+    courier = Courier(station.dispatcher)
+    for number in range(100):
+        courier.take(str(number), "x")
+    eventually(lambda: station.queued() >= 25, 10)
+    assert station.queued() < 100
 
 
 def test_the_sweep_queues_what_nobody_took(open_station: Open) -> None:
@@ -173,15 +186,15 @@ def test_the_sweep_queues_a_failed_message_as_soon_as_it_is_due(open_station: Op
 def test_the_sweep_adds_nothing_to_a_long_queue(open_station: Open) -> None:
     station = open_station()
     for number in range(60):
-        station.dispatcher.nudge(str(number), "x")
+        station.dispatcher.nudge([str(number)], QUEUE)
     station.receive("1")
     assert station.sweep(later=6) == 0
     assert station.queued() == 60
 
 
-def test_a_broker_that_is_away_only_delays(database_url: str) -> None:
-    station = Station(database_url, "redis://127.0.0.1:1/0")
-    assert station.dispatcher.nudge(station.receive("1").lane, "x") is False
+def test_a_broker_that_is_away_only_delays(database_url: str, tmp_path: Path) -> None:
+    station = Station(database_url, "redis://127.0.0.1:1/0", var=tmp_path)
+    assert station.dispatcher.nudge([station.receive("1").lane], QUEUE) is False
     assert station.sweep(later=6) == 0
     assert station.states() == ["new"]
     station.close()
@@ -198,7 +211,7 @@ def test_a_worker_that_begins_no_job_though_jobs_wait_is_unhealthy(open_station:
     station = open_station()
     station.notices.beat("worker-1", 0)
     assert watchdog()
-    station.dispatcher.nudge("a lane", "x")
+    station.dispatcher.nudge(["a lane"], QUEUE)
     time.sleep(0.5)
     assert not watchdog()
     station.notices.beat("worker-1", 1)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.errors import Conflict, DatabaseUnavailable
+from gateway.store.statements import execute
 
 Connection = sa.Connection
 
@@ -32,16 +34,17 @@ _SERIALISATION_FAILURES = ("40001", "40P01")
 class Database:
     """One process's way to the database: `transaction()` to change it, `reading()` to look.
 
-    `url` is an SQLAlchemy URL (`sqlite:///path`, `postgresql+psycopg://…`); `connections` bounds the pool.
+    `url` is an SQLAlchemy URL (`sqlite:///path`, `postgresql+psycopg://…`). Each thread that asks keeps a connection.
     """
 
-    def __init__(self, url: str, connections: int = 16) -> None:
-        self.url = sa.make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        make = _sqlite_engine if self.is_sqlite else _postgresql_engine
-        self._engine = make(self.url, connections)
-        self._reader = make(self.url, connections, isolation_level="AUTOCOMMIT")
-        self._turn = _Turn(f"{self.url.database}.turn") if self.is_sqlite else None
+    def __init__(self, url: str) -> None:
+        parsed = sa.make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(parsed) if is_sqlite else _postgresql_engine(parsed)
+        self._turn = _Turn(f"{parsed.database}.turn") if is_sqlite else nullcontext()
+        self._begin = "BEGIN IMMEDIATE" if is_sqlite else "BEGIN"
+        self._held = threading.local()
+        self._opened: set[Connection] = set()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -50,15 +53,14 @@ class Database:
         Raises Conflict when another transaction came first (the whole block may be tried again), and
         DatabaseUnavailable.
         """
-        with _own_errors():
-            if self._turn is None:
-                with self._engine.begin() as connection:
-                    yield connection
-            else:
-                with self._turn, self._engine.connect() as connection:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    with _ended(connection):
-                        yield connection
+        with _own_errors(), self._turn, self._connection() as connection:
+            execute(connection, self._begin).close()
+            try:
+                yield connection
+            except BaseException:
+                execute(connection, "ROLLBACK").close()
+                raise
+            execute(connection, "COMMIT").close()
 
     def attempt(self, work: Callable[[Connection], T], times: int = 5) -> T:
         """What `work` returns, done in a transaction; done anew when another came first. Raises Conflict at last."""
@@ -74,8 +76,23 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection for single reads, each seeing what is committed at its time. Raises DatabaseUnavailable."""
-        with _own_errors(), self._reader.connect() as connection:
+        with _own_errors(), self._connection() as connection:
             yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """The connection that the thread keeps, until something goes wrong with it."""
+        connection: Connection | None = getattr(self._held, "connection", None)
+        if connection is None:
+            self._held.connection = connection = self._engine.connect()
+            self._opened.add(connection)
+        try:
+            yield connection
+        except BaseException:
+            self._held.connection = None
+            self._opened.discard(connection)
+            connection.close()
+            raise
 
     def check(self) -> None:
         """Raises DatabaseUnavailable, also where the schema is not there."""
@@ -86,8 +103,10 @@ class Database:
             raise DatabaseUnavailable("no schema: run `fhir-gateway db upgrade`") from error
 
     def close(self) -> None:
-        self._engine.dispose()
-        self._reader.dispose()
+        """Closes what all threads hold; none of them may be at work."""
+        while self._opened:
+            self._opened.pop().close()
+        self._held = threading.local()
 
 
 def upgrade(url: str) -> None:
@@ -103,25 +122,19 @@ def upgrade(url: str) -> None:
         command.upgrade(config, "head")
 
 
-# A connection goes back to its pool after its transaction has ended: there is nothing to reset.
-def _postgresql_engine(url: sa.URL, connections: int, **options: Any) -> sa.Engine:
-    driver = url.set(drivername="postgresql+psycopg")
-    return sa.create_engine(driver, pool_size=connections, pool_use_lifo=True, pool_reset_on_return=None, **options)
+# Threads keep their connections, and end each transaction themselves: no pool, and nothing to reset.
+_OURS: dict[str, Any] = {"poolclass": sa.NullPool, "pool_reset_on_return": None, "isolation_level": "AUTOCOMMIT"}
 
 
-def _sqlite_engine(url: sa.URL, connections: int, **options: Any) -> sa.Engine:
-    engine = sa.create_engine(
-        url,
-        pool_size=connections,
-        pool_use_lifo=True,
-        pool_reset_on_return=None,
-        connect_args={"timeout": 30, "check_same_thread": False},
-        **options,
-    )
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(url.set(drivername="postgresql+psycopg"), **_OURS)
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, **_OURS)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection, _record) -> None:  # type: ignore[no-untyped-def]
-        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -130,27 +143,29 @@ def _sqlite_engine(url: sa.URL, connections: int, **options: Any) -> sa.Engine:
     return engine
 
 
+_CONFLICTS = (IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError)
+_FAILURES = (
+    OperationalError,
+    InterfaceError,
+    sqlite3.OperationalError,
+    sqlite3.InterfaceError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
+
+
 @contextmanager
 def _own_errors() -> Iterator[None]:
+    """The drivers' errors, SQLAlchemy's wrapping or not, as what they mean for the gateway."""
     try:
         yield
-    except IntegrityError as error:
-        raise Conflict(type(error.orig).__name__) from error
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        cause = getattr(error, "orig", None)
+    except _CONFLICTS as error:
+        raise Conflict(type(error).__name__) from error
+    except _FAILURES as error:
+        cause = getattr(error, "orig", error)
         if getattr(cause, "sqlstate", None) in _SERIALISATION_FAILURES:
             raise Conflict(type(cause).__name__) from error
-        raise DatabaseUnavailable(type(cause or error).__name__) from error
-
-
-@contextmanager
-def _ended(connection: Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
-    connection.exec_driver_sql("COMMIT")
+        raise DatabaseUnavailable(type(cause).__name__) from error
 
 
 class _Turn:

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.schema import WAITING, lane_key, message, outbox
+from gateway.store.statements import Statement, insert, many
 
 State = Literal["new", "failed", "done", "dead"]
 _WAITS = sa.text(f"message.{WAITING}")
@@ -80,15 +80,15 @@ class Progress:
     format: str | None
 
 
-_DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
-_ADD = {
-    name: dialect.insert(message).on_conflict_do_nothing().returning(message.c.id)
-    for name, dialect in _DIALECTS.items()
-}
-_ADD_LANES = {
-    name: dialect.insert(lane_key).on_conflict_do_nothing().returning(lane_key.c.digest)
-    for name, dialect in _DIALECTS.items()
-}
+_ARRIVAL = (*Arrival.__slots__, "due_at", "nudged_at", "done_at")
+_ADD = Statement(
+    lambda name: (
+        insert(message, name)
+        .values({column: sa.bindparam(column) for column in _ARRIVAL})
+        .on_conflict_do_nothing()
+        .returning(message.c.id)
+    )
+)
 
 
 def add(connection: sa.Connection, arrival: Arrival) -> int | None:
@@ -96,23 +96,35 @@ def add(connection: sa.Connection, arrival: Arrival) -> int | None:
     values = {name: getattr(arrival, name) for name in Arrival.__slots__}
     moment = arrival.received_at
     values |= {"due_at": moment, "nudged_at": moment, "done_at": moment if arrival.state == "done" else None}
-    found: int | None = connection.scalar(_ADD[connection.dialect.name], values)
-    return found
+    added = _ADD.run(connection, values)
+    return added[0][0] if added else None
 
 
-_SEEN = sa.select(message.c.id, message.c.bundle_id, message.c.header_id, message.c.content_hash).where(
-    sa.or_(message.c.bundle_key == sa.bindparam("bundle_key"), message.c.header_key == sa.bindparam("header_key"))
+_SEEN = Statement(
+    sa.select(*(message.c[name] for name in Seen.__slots__)).where(
+        sa.or_(message.c.bundle_key == sa.bindparam("bundle_key"), message.c.header_key == sa.bindparam("header_key"))
+    )
 )
 
 
 def find_seen(connection: sa.Connection, bundle_key: bytes | None, header_key: bytes | None) -> list[Seen]:
     """The messages that hold one of these keys: at most one for each."""
-    rows = connection.execute(_SEEN, {"bundle_key": bundle_key, "header_key": header_key})
+    rows = _SEEN.run(connection, {"bundle_key": bundle_key, "header_key": header_key})
     return [Seen(*row) for row in rows]
 
 
-_LANES = sa.select(lane_key.c.digest, lane_key.c.lane).where(
-    lane_key.c.digest.in_(sa.bindparam("digests", expanding=True))
+_LANES = many(
+    lambda number, _name: sa.select(lane_key.c.digest, lane_key.c.lane).where(
+        lane_key.c.digest.in_([sa.bindparam(f"digest_{n}") for n in range(number)])
+    )
+)
+_ADD_LANES = many(
+    lambda number, name: (
+        insert(lane_key, name)
+        .values([{"digest": sa.bindparam(f"digest_{n}"), "lane": sa.bindparam("lane")} for n in range(number)])
+        .on_conflict_do_nothing()
+        .returning(lane_key.c.digest)
+    )
 )
 
 
@@ -122,30 +134,48 @@ def join_lane(connection: sa.Connection, digests: Sequence[bytes]) -> str:
     Two lanes that turn out to be one Task's stay two: what was received before cannot be put in order any more, and a
     Task that is found twice is refused when it is processed.
     """
-    kept = dict(connection.execute(_LANES, {"digests": list(digests)}).all())
-    lane = min(kept.values(), default=digests[0].hex())
-    fresh = [{"digest": digest, "lane": lane} for digest in sorted(set(digests) - kept.keys())]
+    kept = dict(_find_lanes(connection, digests))
+    lane: str = min(kept.values(), default=digests[0].hex())
+    fresh = sorted(set(digests) - kept.keys())
     if not fresh:
         return lane
-    added = connection.execute(_ADD_LANES[connection.dialect.name], fresh).all()
+    named = {f"digest_{n}": digest for n, digest in enumerate(fresh)}
+    added = _ADD_LANES(len(fresh)).run(connection, {**named, "lane": lane})
     if kept or len(added) == len(fresh):
         return lane
-    settled: list[str] = [row.lane for row in connection.execute(_LANES, {"digests": list(digests)})]
-    return min(settled)
+    return min(lane for _, lane in _find_lanes(connection, digests))
 
 
-_HEAD = (
+def _find_lanes(connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple[bytes, str]]:
+    named = {f"digest_{n}": digest for n, digest in enumerate(digests)}
+    return [(digest, lane) for digest, lane in _LANES(len(digests)).run(connection, named)]
+
+
+_HEAD = Statement(
     sa.select(*(message.c[name] for name in Waiting.__slots__))
     .where(message.c.lane == sa.bindparam("lane"), _WAITS)
     .order_by(message.c.id)
-    .limit(1)
+    .limit(sa.literal_column("1"))
 )
 
 
 def find_head(connection: sa.Connection, lane: str) -> Waiting | None:
     """The oldest message of a lane that is not processed yet, due or not."""
-    row = connection.execute(_HEAD, {"lane": lane}).one_or_none()
-    return None if row is None else Waiting(*row)
+    rows = _HEAD.run(connection, {"lane": lane})
+    return Waiting(*rows[0]) if rows else None
+
+
+_WAITING = Statement(
+    sa.select(*(message.c[name] for name in Waiting.__slots__)).where(
+        message.c.id == sa.bindparam("message_id"), _WAITS
+    )
+)
+
+
+def find_waiting(connection: sa.Connection, message_id: int) -> Waiting | None:
+    """A message that is not processed yet."""
+    rows = _WAITING.run(connection, {"message_id": message_id})
+    return Waiting(*rows[0]) if rows else None
 
 
 _UNCLAIMED = (
@@ -153,7 +183,7 @@ _UNCLAIMED = (
     .where(message.c.id == sa.bindparam("message_id"), message.c.attempts == sa.bindparam("tried"), _WAITS)
     .with_for_update(skip_locked=True)
 )
-_CLAIM = (
+_CLAIM = Statement(
     sa.update(message)
     .where(message.c.id.in_(_UNCLAIMED))
     .values(state="done", done_at=sa.bindparam("now"), error=None)
@@ -164,7 +194,7 @@ _CLAIM = (
 def claim(connection: sa.Connection, head: Waiting, now: datetime) -> bool:
     """Marks a message done, in the transaction that makes it so; False when another has it, or had it."""
     values = {"message_id": head.id, "tried": head.attempts, "now": now}
-    return connection.execute(_CLAIM, values).one_or_none() is not None
+    return bool(_CLAIM.run(connection, values))
 
 
 def fail(connection: sa.Connection, head: Waiting, cause: str, due_at: datetime | None) -> bool:
@@ -178,7 +208,7 @@ def fail(connection: sa.Connection, head: Waiting, cause: str, due_at: datetime 
     return connection.execute(failed).rowcount == 1
 
 
-_PROGRESS = (
+_PROGRESS = Statement(
     sa.select(message.c.state, message.c.attempts, outbox.c.response_code, outbox.c.content, outbox.c.format)
     .select_from(message.outerjoin(outbox, outbox.c.message_id == message.c.id))
     .where(message.c.id == sa.bindparam("message_id"))
@@ -186,8 +216,9 @@ _PROGRESS = (
 
 
 def get_progress(connection: sa.Connection, message_id: int) -> Progress:
-    """Raises NoResultFound when there is no such message."""
-    return Progress(*connection.execute(_PROGRESS, {"message_id": message_id}).one())
+    """Raises ValueError when there is no such message."""
+    [row] = _PROGRESS.run(connection, {"message_id": message_id})
+    return Progress(*row)
 
 
 @dataclass(frozen=True, slots=True)

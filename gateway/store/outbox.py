@@ -8,6 +8,10 @@ import sqlalchemy as sa
 
 from gateway.store.inbox import Backlog
 from gateway.store.schema import DUE, outbox
+from gateway.store.statements import Statement
+
+_COLUMNS = tuple(column.name for column in outbox.c if column.name != "id")
+_ADD = Statement(sa.insert(outbox).values({column: sa.bindparam(column) for column in _COLUMNS}))
 
 
 def add(
@@ -23,8 +27,8 @@ def add(
     now: datetime,
 ) -> None:
     """Keeps a reply: answered on the request's own connection, or due to be delivered `later`."""
-    connection.execute(
-        sa.insert(outbox),
+    _ADD.run(
+        connection,
         {
             "message_id": message_id,
             "header_id": header_id,

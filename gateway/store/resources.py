@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.errors import Conflict
 from gateway.store.schema import resource, resource_key, resource_version
+from gateway.store.statements import Insert, Statement, insert, many
 
-_AT_ONCE = 500
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,38 +29,73 @@ class Row:
 
 _CURRENT = sa.and_(resource_version.c.resource_id == resource.c.id, resource_version.c.version == resource.c.version)
 _COLUMNS = (resource.c.id, resource.c.type, resource.c.version, resource.c.sender, resource_version.c.content)
-_BY_KEY = (
-    sa.select(resource_key.c.digest, *_COLUMNS)
-    .join_from(resource_key, resource, resource.c.id == resource_key.c.resource_id)
-    .join(resource_version, _CURRENT)
-    .where(resource_key.c.digest.in_(sa.bindparam("digests", expanding=True)))
+_BY_KEYS = many(
+    lambda number, _name: (
+        sa.select(resource_key.c.digest, *_COLUMNS)
+        .join_from(resource_key, resource, resource.c.id == resource_key.c.resource_id)
+        .join(resource_version, _CURRENT)
+        .where(resource_key.c.digest.in_([sa.bindparam(f"digest_{n}") for n in range(number)]))
+    )
 )
-_BY_ID = sa.select(*_COLUMNS).join(resource_version, _CURRENT).where(resource.c.id == sa.bindparam("resource_id"))
+_BY_ID = Statement(
+    sa.select(*_COLUMNS).join(resource_version, _CURRENT).where(resource.c.id == sa.bindparam("resource_id"))
+)
 
 
 def find_by_keys(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, Row]:
     """The resources known by these keys."""
     found: dict[bytes, Row] = {}
     for start in range(0, len(digests), _AT_ONCE):
-        chunk = list(digests[start : start + _AT_ONCE])
-        found |= {row[0]: Row(*row[1:]) for row in connection.execute(_BY_KEY, {"digests": chunk})}
+        named = {f"digest_{n}": digest for n, digest in enumerate(digests[start : start + _AT_ONCE])}
+        found |= {row[0]: Row(*row[1:]) for row in _BY_KEYS(len(named)).run(connection, named)}
     return found
 
 
 def find(connection: sa.Connection, resource_type: str, resource_id: str) -> Row | None:
-    row = connection.execute(_BY_ID, {"resource_id": resource_id}).one_or_none()
-    return Row(*row) if row is not None and row.type == resource_type else None
+    rows = [Row(*row) for row in _BY_ID.run(connection, {"resource_id": resource_id})]
+    return rows[0] if rows and rows[0].type == resource_type else None
 
 
-# With RETURNING, rows are inserted by one statement; without it, psycopg takes several round trips for them.
-_NEW = sa.insert(resource).returning(resource.c.id)
-_VERSIONS = sa.insert(resource_version).returning(resource_version.c.version)
-_IDENTIFIERS = sa.insert(resource_key).returning(resource_key.c.digest)
-_ADVANCE = (
+_NEW = many(
+    lambda number, _name: sa.insert(resource).values(
+        [{**_numbered("id", "type", "sender", number=n), "version": sa.literal_column("1")} for n in range(number)]
+    )
+)
+_VERSIONS = many(
+    lambda number, _name: sa.insert(resource_version).values(
+        [
+            {
+                **_numbered("resource_id", "version", "content", number=n),
+                "message_id": sa.bindparam("message_id"),
+                "updated_at": sa.bindparam("updated_at"),
+            }
+            for n in range(number)
+        ]
+    )
+)
+_ADVANCE = Statement(
     sa.update(resource)
     .where(resource.c.id == sa.bindparam("resource_id"), resource.c.version == sa.bindparam("before"))
-    .values(version=resource.c.version + 1)
+    .values(version=resource.c.version + sa.literal_column("1"))
+    .returning(resource.c.version)
 )
+_ADD_KEYS = many(
+    lambda number, _name: sa.insert(resource_key).values(
+        [_numbered("digest", "resource_id", number=n) for n in range(number)]
+    )
+)
+
+
+def _numbered(*names: str, number: int) -> dict[str, sa.BindParameter[Any]]:
+    return {name: sa.bindparam(f"{name}_{number}") for name in names}
+
+
+def _move_key(adding: Insert) -> sa.Insert:
+    values = adding.values(digest=sa.bindparam("digest"), resource_id=sa.bindparam("resource_id"))
+    return values.on_conflict_do_update(index_elements=["digest"], set_={"resource_id": adding.excluded.resource_id})
+
+
+_MOVE_KEY = Statement(lambda name: _move_key(insert(resource_key, name)))
 
 
 def write(connection: sa.Connection, rows: Iterable[Row], message_id: int, now: datetime) -> None:
@@ -68,48 +104,44 @@ def write(connection: sa.Connection, rows: Iterable[Row], message_id: int, now: 
     Raises Conflict when another transaction wrote one of them first.
     """
     ordered = sorted(rows, key=lambda row: row.id)
-    if not ordered:
-        return
-    new = [{"id": r.id, "type": r.type, "version": 1, "sender": r.sender} for r in ordered if r.version == 1]
+    for start in range(0, len(ordered), _AT_ONCE):
+        _write(connection, ordered[start : start + _AT_ONCE], {"message_id": message_id, "updated_at": now})
+
+
+def _write(connection: sa.Connection, rows: Sequence[Row], common: dict[str, Any]) -> None:
+    values = dict(common)
+    new = [row for row in rows if row.version == 1]
+    for number, row in enumerate(new):
+        values |= {f"id_{number}": row.id, f"type_{number}": row.type, f"sender_{number}": row.sender}
     if new:
-        connection.execute(_NEW, new)
-    for row in ordered:
+        _NEW(len(new)).run(connection, values)
+    for number, row in enumerate(rows):
         if row.version > 1:
             _advance(connection, row)
-    versions = [
-        {"resource_id": r.id, "version": r.version, "content": r.content, "message_id": message_id, "updated_at": now}
-        for r in ordered
-    ]
-    connection.execute(_VERSIONS, versions)
+        values |= {
+            f"resource_id_{number}": row.id,
+            f"version_{number}": row.version,
+            f"content_{number}": row.content,
+        }
+    _VERSIONS(len(rows)).run(connection, values)
 
 
 def _advance(connection: sa.Connection, row: Row) -> None:
-    if connection.execute(_ADVANCE, {"resource_id": row.id, "before": row.version - 1}).rowcount != 1:
+    if not _ADVANCE.run(connection, {"resource_id": row.id, "before": row.version - 1}):
         raise Conflict(f"{row.type}/{row.id} was changed by another transaction")
 
 
 def add_identifiers(connection: sa.Connection, keys: dict[bytes, str]) -> None:
     """New business identifiers of resources. Raises Conflict where another transaction took one first."""
-    if keys:
-        rows = [{"digest": digest, "resource_id": keys[digest]} for digest in sorted(keys)]
-        connection.execute(_IDENTIFIERS, rows)
-
-
-def _move_key(insert: sqlite.Insert | postgresql.Insert) -> sa.Insert:
-    new = {"resource_id": insert.excluded.resource_id}
-    return insert.on_conflict_do_update(index_elements=["digest"], set_=new).returning(resource_key.c.digest)
-
-
-_MOVE_KEY = {
-    "sqlite": _move_key(sqlite.insert(resource_key)),
-    "postgresql": _move_key(postgresql.insert(resource_key)),
-}
+    ordered = sorted(keys.items())
+    for start in range(0, len(ordered), _AT_ONCE):
+        values: dict[str, Any] = {}
+        for number, (digest, resource_id) in enumerate(ordered[start : start + _AT_ONCE]):
+            values |= {f"digest_{number}": digest, f"resource_id_{number}": resource_id}
+        _ADD_KEYS(len(values) // 2).run(connection, values)
 
 
 def set_addresses(connection: sa.Connection, keys: dict[bytes, str]) -> None:
     """A sender's addresses of resources: an address that it uses again means the later resource."""
-    if not keys:
-        return
-    connection.execute(
-        _MOVE_KEY[connection.dialect.name], [{"digest": digest, "resource_id": keys[digest]} for digest in sorted(keys)]
-    )
+    for digest, resource_id in sorted(keys.items()):
+        _MOVE_KEY.run(connection, {"digest": digest, "resource_id": resource_id})

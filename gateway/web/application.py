@@ -98,7 +98,7 @@ def _http_error(error: HTTPException) -> Response:
 
 def _database_unavailable(error: DatabaseUnavailable) -> Response:
     log.error("database unavailable", cause=str(error))
-    text = "The gateway cannot reach its database, and has not kept what you sent. Send it again, unchanged, later."
+    text = "The gateway cannot reach its database. Send it again, unchanged, later: it takes effect once."
     response = outcome_response(503, Issue("transient", text))
     response.headers["Retry-After"] = "5"
     return response

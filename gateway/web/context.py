@@ -14,7 +14,7 @@ from gateway.routing import Registry
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.web.waiting import WaitingRoom
-from gateway.worker import Dispatcher, celery_app
+from gateway.worker import Courier, Dispatcher, celery_app
 
 _NAME = "fhir-gateway"
 
@@ -27,7 +27,7 @@ class Context:
     database: Database
     registry: Registry
     ourselves: Ourselves
-    dispatcher: Dispatcher
+    courier: Courier
     notices: Notices
     room: WaitingRoom
 
@@ -38,10 +38,10 @@ def make(in_force: Settings) -> Context:
     Listener(in_force.redis_url, room.call)
     return Context(
         settings=in_force,
-        database=Database(in_force.database_url, in_force.web_threads),
+        database=Database(in_force.database_url),
         registry=routing.load(in_force.handlers),
         ourselves=Ourselves(in_force.name, in_force.endpoint, in_force.base_url),
-        dispatcher=Dispatcher(celery_app(in_force), in_force),
+        courier=Courier(Dispatcher(celery_app(in_force), in_force)),
         notices=Notices(in_force.redis_url),
         room=room,
     )

@@ -69,7 +69,7 @@ def _read_async() -> bool:
 
 def _nudge(here: Context, received: Received, message: Message) -> None:
     if received.kind == "new":
-        here.dispatcher.nudge(received.lane, message.event.code)
+        here.courier.take(received.lane, message.event.code)
 
 
 def _wait(here: Context, received: Received, message: Message) -> Progress:

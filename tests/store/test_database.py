@@ -20,7 +20,7 @@ COUNT = sa.select(sa.func.count()).select_from(schema.lane_key)
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url, 8)
+    made = Database(database_url)
     yield made
     made.close()
 
