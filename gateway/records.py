@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -35,11 +34,19 @@ class Kept:
     @cached_property
     def resource(self) -> Resource:
         """The content, with `id`, `meta.versionId` and `meta.lastUpdated`. To be copied, not changed."""
-        return json.parse(self.content)
+        return json.parse_own(self.content)
 
     @property
     def reference(self) -> str:
         return f"{self.resource_type}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What an entry is known by: its business identifiers, and the sender's own address of it."""
+
+    identifiers: list[bytes]
+    address: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,6 @@ class _Place:
 
     id: str
     kept: Kept | None
-    keys: tuple[bytes, ...]
     is_ambiguous: bool
 
 
@@ -60,6 +66,8 @@ class Records:
         self._base = f"{base_url}/"
         self._connection = connection
         self._now = now
+        self._instant = instant(now)
+        self._keys: dict[str, _Keys] = {}
         self._places: dict[str, _Place] = {}
         self._new_ids: dict[bytes, str] = {}
         self._written: dict[str, Kept] = {}
@@ -117,7 +125,7 @@ class Records:
         referred to and not touched: a Task has rules of its own, and a party's copy of another's Patient or Request may
         be old, or leave out what it does not need.
         """
-        kept = self._keep_one(entry, resource or self.localise(entry))
+        kept = self._keep_one(entry, resource or self._localised(entry))
         seen, ahead = {entry.path}, self._referred(entry)
         while ahead:
             target = ahead.pop()
@@ -125,7 +133,7 @@ class Records:
                 continue
             seen.add(target.path)
             if not self._has_own_rules(target):
-                self._keep_one(target, self.localise(target))
+                self._keep_one(target, self._localised(target))
                 ahead += self._referred(target)
         return kept
 
@@ -147,16 +155,19 @@ class Records:
         sender = self._message.sender
         keys: set[bytes] = set()
         for entry in self._message.entries:
-            keys.update(self._keys(entry))
-            for _, reference in self._message.entries.references(entry):
-                literal = reference.get("reference")
-                if isinstance(literal, str):
-                    keys.update(reference_keys(literal, entry, sender))
+            own = self._keys_of(entry)
+            keys.update(own.identifiers)
+            if own.address:
+                keys.add(own.address)
+            for literal in self._message.entries.literals(entry):
+                keys.update(reference_keys(literal, entry, sender))
         return resources.find_by_keys(self._connection, sorted(keys))
 
-    def _keys(self, entry: Entry) -> Iterable[bytes]:
-        address = address_key(entry, self._message.sender)
-        return (*identifier_keys(entry, self._message.sender), *([address] if address else []))
+    def _keys_of(self, entry: Entry) -> _Keys:
+        if entry.path not in self._keys:
+            sender = self._message.sender
+            self._keys[entry.path] = _Keys(identifier_keys(entry, sender), address_key(entry, sender))
+        return self._keys[entry.path]
 
     def _place(self, entry: Entry) -> _Place:
         if entry.path not in self._places:
@@ -164,15 +175,14 @@ class Records:
         return self._places[entry.path]
 
     def _find_place(self, entry: Entry) -> _Place:
-        keys = tuple(identifier_keys(entry, self._message.sender))
-        address = address_key(entry, self._message.sender)
-        names = keys or ((address,) if address else ())
+        own = self._keys_of(entry)
+        names = own.identifiers or ([own.address] if own.address else [])
         rows = [self._known[key] for key in names if key in self._known]
         if rows:
-            return _Place(rows[0].id, _kept(rows[0]), keys, len({row.id for row in rows}) > 1)
+            return _Place(rows[0].id, _kept(rows[0]), len({row.id for row in rows}) > 1)
         fresh = next((self._new_ids[key] for key in names if key in self._new_ids), None) or str(uuid.uuid4())
         self._new_ids |= dict.fromkeys(names, fresh)
-        return _Place(fresh, None, keys, False)
+        return _Place(fresh, None, False)
 
     def _current(self, row: Row) -> Kept:
         return self._written.get(row.id) or _kept(row)
@@ -200,18 +210,21 @@ class Records:
         return self._current(row) if row else None
 
     def _referred(self, entry: Entry) -> list[Entry]:
-        literals = (reference.get("reference") for _, reference in self._message.entries.references(entry))
-        found = (self._message.entries.resolve(text, entry) for text in literals if isinstance(text, str))
+        found = [self._message.entries.resolve(text, entry) for text in self._message.entries.literals(entry)]
         return [target for target in found if target and target.resource.get("resourceType") != "MessageHeader"]
+
+    def _localised(self, entry: Entry) -> Resource:
+        """As `localise`, to be read only."""
+        return self._message.entries.rewritten(entry, lambda reference: self._local(reference, entry))
 
     def _has_own_rules(self, entry: Entry) -> bool:
         kept = self._place(entry).kept
         return kept is not None and (kept.resource_type == "Task" or kept.sender != self._message.sender)
 
     def _keep_one(self, entry: Entry, resource: Resource) -> Kept:
-        place = self._place(entry)
-        self._identifiers |= {key: place.id for key in place.keys if key not in self._known}
-        address = address_key(entry, self._message.sender)
+        place, own = self._place(entry), self._keys_of(entry)
+        self._identifiers |= {key: place.id for key in own.identifiers if key not in self._known}
+        address = own.address
         if address and (address not in self._known or self._known[address].id != place.id):
             self._addresses[address] = place.id
         return self._write(str(entry.resource["resourceType"]), place.id, place.kept, resource)
@@ -221,9 +234,9 @@ class Records:
             return before
         written_now = self._written.get(resource_id)
         version = written_now.version if written_now else before.version + 1 if before else 1
-        meta = {**(resource.get("meta") or {}), "versionId": str(version), "lastUpdated": instant(self._now)}
-        content = {"resourceType": kind, "id": resource_id, "meta": meta}
-        content |= {name: value for name, value in resource.items() if name not in content}
+        meta = {**(resource.get("meta") or {}), "versionId": str(version), "lastUpdated": self._instant}
+        first = {"resourceType": kind, "id": resource_id, "meta": meta}
+        content = first | resource | first
         sender = before.sender if before else self._message.sender
         kept = Kept(kind, resource_id, version, sender, json.serialize(content))
         self._written[resource_id] = kept

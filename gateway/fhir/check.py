@@ -38,10 +38,14 @@ Location = tuple[int | str, ...]
 """Where something is in a resource, in the names that JSON gives it: `("name", 0, "_family")`."""
 
 
+_validators: dict[str, SchemaValidator] = {}
+"""Those in use, by the name of the resource type."""
+
+
 def warm(types: Iterable[str]) -> None:
     """Make ready to check resources of these types, which is 10 to 100 ms of work for each, before the first comes."""
     for resource_type in types:
-        find_validator(resource_type)
+        _find_validator(resource_type)
 
 
 def check_structure(bundle: Resource) -> list[Issue]:
@@ -62,30 +66,37 @@ def _issues(bundle: Resource) -> Iterator[Issue]:
         path, resource = waiting.pop()
         if isinstance(resource, dict):
             yield from _resource_issues(path, resource)
-            waiting.extend(reversed([*_inner_resources(path, resource)]))
+            waiting += reversed([*_inner_resources(path, resource)])
         else:
             text = f"A resource is an object with a resourceType, not {_quoted(resource)}. Send one."
             yield Issue("structure", text, path)
 
 
 def _root(resource_type: object) -> str:
-    is_type = isinstance(resource_type, str) and find_validator(resource_type) is not None
+    is_type = isinstance(resource_type, str) and _find_validator(resource_type) is not None
     return str(resource_type) if is_type else "Bundle"
 
 
+def _find_validator(resource_type: str) -> SchemaValidator | None:
+    validator = _validators.get(resource_type) or find_validator(resource_type)
+    if validator is not None:
+        _validators[resource_type] = validator
+    return validator
+
+
 def _inner_resources(path: str, resource: Resource) -> Iterator[tuple[str, Any]]:
-    for index, contained in enumerate(_list(resource.get("contained"))):
-        yield f"{path}.contained[{index}]", contained
+    if "contained" in resource:
+        for index, contained in enumerate(_list(resource["contained"])):
+            yield f"{path}.contained[{index}]", contained
     if resource.get("resourceType") == "Parameters":
         yield from _parameter_resources(f"{path}.parameter", resource.get("parameter"))
     elif resource.get("resourceType") == "Bundle":
         for index, entry in enumerate(_list(resource.get("entry"))):
-            yield from _entry_resources(f"{path}.entry[{index}]", entry)
+            if isinstance(entry, dict):
+                yield from _entry_resources(f"{path}.entry[{index}]", entry)
 
 
-def _entry_resources(path: str, entry: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(entry, dict):
-        return
+def _entry_resources(path: str, entry: Resource) -> Iterator[tuple[str, Any]]:
     if "resource" in entry:
         yield f"{path}.resource", entry["resource"]
     response = entry.get("response")
@@ -110,7 +121,7 @@ def _resource_issues(path: str, resource: Resource) -> Iterator[Issue]:
     if not isinstance(resource_type, str):
         yield _issue_of_type("required" if resource_type is None else "structure", path, resource_type)
     elif resource_type not in NOT_IN_R4B:
-        known = find_validator(resource_type)
+        known = _find_validator(resource_type)
         if known is None:
             yield _issue_of_type("not-supported", path, resource_type)
         else:
@@ -128,7 +139,8 @@ def _faults(path: str, resource: Resource, validator: SchemaValidator) -> Iterat
         validator.validate_python(resource, context=unfit)
     except ValidationError as error:
         yield from _issues_of(path, resource, error)
-    yield from _issues_of_choices(path, resource, unfit)
+    if unfit:
+        yield from _issues_of_choices(path, resource, unfit)
 
 
 def _issues_of(path: str, resource: Resource, error: ValidationError) -> Iterator[Issue]:

@@ -18,7 +18,7 @@ _RESTFUL = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,63})/[A-Za-z0-9\-.]{1
 
 def key(*parts: str) -> bytes:
     """The digest of some strings, told apart from any other split of the same characters."""
-    text = "\x00".join(part.replace("\x00", "\x00\x01") for part in parts)
+    text = "\x00".join([part.replace("\x00", "\x00\x01") for part in parts])
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
@@ -39,8 +39,8 @@ def identifier_keys(entry: Entry, sender: str) -> list[bytes]:
     kind = entry.resource.get("resourceType")
     found = entry.resource.get("identifier")
     identifiers = found if isinstance(found, list) else [found]
-    keys = (identifier_key(str(kind), identifier, sender) for identifier in identifiers)
-    return list(dict.fromkeys(k for k in keys if k is not None))
+    keys = [identifier_key(str(kind), identifier, sender) for identifier in identifiers]
+    return [k for k in dict.fromkeys(keys) if k is not None]
 
 
 def address_key(entry: Entry, sender: str) -> bytes | None:

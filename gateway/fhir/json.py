@@ -23,12 +23,15 @@ Resource = dict[str, Any]
 MAX_DEPTH = 200
 """Arrays and objects inside one another; what is within it can be written as XML and as JSON."""
 MAX_ELEMENTS = 1_000_000
+_DEEPEST_DUMP = 254
+"""So many levels orjson writes, and no more."""
 
 _LEXEME = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _DIV = re.compile(rb'"div":("(?:[^"\\]|\\.)*+")')
-_SUSPICIOUS = re.compile(r"\\(?:[bf]|u(?:00[01]|[dD][89a-fA-F]|[fF]{3}[eEfF]))")
+_SUSPICIOUS = re.compile(r"\\(?:[bf]|u(?:00[01]|003[aA]|[dD][89a-fA-F]|[fF]{3}[eEfF]))")
+"""What may be a forbidden character, and a colon that is none between a name and its value."""
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What neither XML nor a database can hold."""
 _BOM = b"\xef\xbb\xbf"
@@ -78,12 +81,19 @@ def parse(data: bytes) -> Resource:
     data = data.removeprefix(_BOM)
     _bound_elements(data)
     text = _decode(data)
-    value = _load(text)
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+    value = _decoded(text, _DECODER)
+    is_suspicious = ("\\" in text and _SUSPICIOUS.search(text)) or "\ufffe" in text or "\uffff" in text
+    if is_suspicious or not _is_plain(text, value):
+        _refuse_repeated_names(text)
         _bound_depth(value)
-    if ("\\" in text and _SUSPICIOUS.search(text)) or "\ufffe" in text or "\uffff" in text:
         _refuse_forbidden_characters(value)
     return _resource(value)
+
+
+def parse_own(data: bytes) -> Resource:
+    """The resource that `serialize` wrote; nothing that a stranger may get wrong is looked at again."""
+    resource: Resource = _DECODER.decode(data.decode())
+    return resource
 
 
 def serialize(resource: Resource) -> bytes:
@@ -122,9 +132,22 @@ def _separators(data: bytes) -> int:
     return data.count(b",") + data.count(b"{") + data.count(b"[")
 
 
-def _load(text: str) -> Any:
+def _is_plain(text: str, value: Any) -> bool:
+    """Whether it can be seen at once that no name is repeated and nothing is nested too deeply.
+
+    Every name has a colon after it in `text`, and in `value` as it is written again, where repeated names are left out.
+    """
+    for _ in range(_DEEPEST_DUMP - MAX_DEPTH):
+        value = [value]
     try:
-        return _decoded(text, _DECODER)
+        return text.count(":") == orjson.dumps(value, default=_number_fragment).count(b":")
+    except orjson.JSONEncodeError:
+        return False
+
+
+def _refuse_repeated_names(text: str) -> None:
+    try:
+        _decoded(text, _STRICT_DECODER)
     except _RepeatedNameError:
         raise Unreadable(*_repeated_names(text)) from None
 
@@ -160,9 +183,8 @@ def _constant(name: str) -> Any:
     raise _ConstantError(name)
 
 
-_DECODER = JSONDecoder(
-    object_pairs_hook=_object, parse_float=Number, parse_int=number, parse_constant=_constant, strict=True
-)
+_DECODER = JSONDecoder(parse_float=Number, parse_int=number, parse_constant=_constant)
+_STRICT_DECODER = JSONDecoder(object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=_constant)
 
 
 def _bound_depth(value: Any) -> None:

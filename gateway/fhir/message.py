@@ -75,30 +75,34 @@ class Message:
         """
         found, issues = [], []
         header = next(iter(self.entries))
-        wanted = " or ".join(types) or "resource"
         for number, reference in enumerate(_list(self.header.get("focus"))):
-            at = f"{_HEADER}.focus[{number}]"
             target = _text(_dict(reference).get("reference"))
             entry = self.entries.resolve(target, header) if target else None
-            if entry is None:
-                issues.append(
-                    Issue(
-                        "not-found",
-                        f"The focus {target or '(without a reference)'} is not in the Bundle. Put the {wanted} into an "
-                        "entry of the Bundle and refer to it by that entry's fullUrl.",
-                        at,
-                    )
-                )
-            elif types and entry.resource.get("resourceType") not in types:
-                kind = entry.resource.get("resourceType")
-                issues.append(Issue("invalid", f"The focus of this event is a {wanted}, not a {kind}.", at))
+            if entry is None or (types and entry.resource.get("resourceType") not in types):
+                issues.append(_wrong_focus(f"{_HEADER}.focus[{number}]", target, entry, types))
             else:
                 found.append(entry)
         if not found and not issues:
-            issues.append(Issue("required", f"The message has no focus. Name the {wanted} it is about.", _HEADER))
+            text = f"The message has no focus. Name the {_wanted(types)} it is about."
+            issues.append(Issue("required", text, _HEADER))
         if issues:
             raise Refused(*issues)
         return found
+
+
+def _wrong_focus(path: str, target: str, entry: Entry | None, types: Sequence[str]) -> Issue:
+    if entry is not None:
+        kind = entry.resource.get("resourceType")
+        return Issue("invalid", f"The focus of this event is a {_wanted(types)}, not a {kind}.", path)
+    text = (
+        f"The focus {target or '(without a reference)'} is not in the Bundle. Put the {_wanted(types)} into an entry "
+        "of the Bundle and refer to it by that entry's fullUrl."
+    )
+    return Issue("not-found", text, path)
+
+
+def _wanted(types: Sequence[str]) -> str:
+    return " or ".join(types) or "resource"
 
 
 def read_message(bundle: Resource, received_at: datetime) -> Message:
@@ -159,7 +163,8 @@ def compose_reply(
     if outcome is not None:
         outcome_id = new_id()
         response["details"] = {"reference": f"urn:uuid:{outcome_id}"}
-        entries.append({"fullUrl": f"urn:uuid:{outcome_id}", "resource": outcome | {"id": outcome_id}})
+        identified = {"resourceType": "OperationOutcome", "id": outcome_id, **outcome}
+        entries.append({"fullUrl": f"urn:uuid:{outcome_id}", "resource": identified})
     return {
         "resourceType": "Bundle",
         "id": new_id(),

@@ -7,7 +7,7 @@ The rules are those of https://hl7.org/fhir/R4/bundle.html#references, with the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,12 @@ _VERSION = re.compile(r"/_history/([A-Za-z0-9.\-]{1,64})$")
 _RESTFUL = re.compile(r"(https?://.+)/[A-Z][A-Za-z]+/[A-Za-z0-9.\-]{1,64}$")
 _RELATIVE = re.compile(r"[A-Z][A-Za-z]+/[^/?#]+$")
 _CASELESS = ("urn:uuid:", "urn:oid:")
+
+_Where = tuple["_Where", str, int | None] | None
+"""The place of an element: that of the object it is in, its name there, and which one it is of several."""
+Found = tuple[_Where, dict[str, Any]]
+"""A Reference and its place in its resource."""
+
 _REFERENCE_ELEMENTS = frozenset(
     {"reference", "type", "identifier", "display", "id", "extension", "_reference", "_type", "_display"}
 )
@@ -39,7 +45,8 @@ class Entries:
 
     def __init__(self, bundle: Resource) -> None:
         self._entries = tuple(_read(bundle))
-        self._references: dict[Entry, Sequence[tuple[str, dict[str, Any]]]] = {}
+        self._literal: dict[Entry, list[Found]] = {}
+        self._resolved: dict[tuple[str, Entry], Entry | None] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
@@ -47,11 +54,21 @@ class Entries:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def references(self, entry: Entry) -> Sequence[tuple[str, dict[str, Any]]]:
-        """`references_in` the entry's resource, looked for once."""
-        if entry not in self._references:
-            self._references[entry] = tuple(references_in(entry.resource))
-        return self._references[entry]
+    def literals(self, entry: Entry) -> list[str]:
+        """The `reference` of each Reference in the entry's resource that has one."""
+        return [reference["reference"] for _, reference in self.literal_references(entry)]
+
+    def literal_references(self, entry: Entry) -> list[Found]:
+        """The References in the entry's resource that have a `reference`, looked for once."""
+        if entry not in self._literal:
+            found = _find_references(entry.resource)
+            self._literal[entry] = [(where, item) for where, item in found if type(item.get("reference")) is str]
+        return self._literal[entry]
+
+    def rewritten(self, entry: Entry, new: Callable[[str], str | None]) -> Resource:
+        """As `rewrite` of the entry's resource, to be read only: it shares with that what has not to be replaced."""
+        changes = [(where, new(item["reference"])) for where, item in self.literal_references(entry)]
+        return _replaced(entry.resource, changes)
 
     def resolve(self, reference: str, source: Entry) -> Entry | None:
         """The entry that `reference`, written in `source`, means; None when there is none, or no single one.
@@ -62,6 +79,12 @@ class Entries:
         id means the entry whose fullUrl is the urn:uuid of it.
         Versions (`/_history/1`) only choose between entries of the same fullUrl.
         """
+        written = reference, source
+        if written not in self._resolved:
+            self._resolved[written] = self._find(reference, source)
+        return self._resolved[written]
+
+    def _find(self, reference: str, source: Entry) -> Entry | None:
         address, version = _without_version(reference)
         if not _RELATIVE.match(address):
             key = _key(address)
@@ -99,9 +122,7 @@ def references_in(resource: Resource) -> Iterator[tuple[str, dict[str, Any]]]:
     A Reference is an object with a string `reference`, or one with nothing but an `identifier` in its stead;
     paths are like "focus" and "output[0].valueReference". A Bundle has none: what its entries say is meant among them.
     """
-    found: list[tuple[str, dict[str, Any]]] = []
-    _collect(resource, "", found)
-    return iter(found)
+    return ((_path(where), reference) for where, reference in _find_references(resource))
 
 
 def unresolved_references(entries: Entries, is_known: Callable[[Resource, Entry], bool]) -> list[Issue]:
@@ -112,11 +133,12 @@ def unresolved_references(entries: Entries, is_known: Callable[[Resource, Entry]
     issues = []
     for entry in entries:
         kind = entry.resource.get("resourceType")
-        for path, reference in entries.references(entry) if kind != "MessageHeader" else ():
-            literal = reference.get("reference")
-            if type(literal) is not str or literal.startswith(("#", "http://", "https://")):
+        for where, reference in entries.literal_references(entry) if kind != "MessageHeader" else ():
+            literal = reference["reference"]
+            if literal.startswith(("#", "http://", "https://")) or entries.resolve(literal, entry) is not None:
                 continue
-            if entries.resolve(literal, entry) is None and not is_known(reference, entry):
+            if not is_known(reference, entry):
+                path = _path(where)
                 text = f"{kind}.{path} refers to {literal}, which is not in the Bundle: its receiver cannot read it."
                 issues.append(Issue("not-found", text, f"{entry.path}.{path}", "warning"))
     return issues
@@ -127,8 +149,7 @@ def rewrite(resource: Resource, new: Callable[[str], str | None]) -> Resource:
 
     A Bundle, also one inside another resource, is copied as it is.
     """
-    copy: Resource = _rewritten(resource, new)
-    return copy
+    return _rewritten(resource, new)
 
 
 def _read(bundle: Resource) -> Iterator[Entry]:
@@ -144,19 +165,33 @@ def _read(bundle: Resource) -> Iterator[Entry]:
             )
 
 
-def _collect(value: dict[str, Any], path: str, found: list[tuple[str, dict[str, Any]]]) -> None:
-    if value.get("resourceType") == "Bundle":
+def _find_references(resource: Resource) -> list[Found]:
+    found: list[Found] = []
+    _collect(resource, None, found)
+    return found
+
+
+def _collect(value: dict[str, Any], where: _Where, found: list[Found]) -> None:
+    if "resourceType" in value and value["resourceType"] == "Bundle":
         return
-    if _is_reference(value):
-        found.append((path, value))
-    before = f"{path}." if path else ""
+    if ("reference" in value or "identifier" in value) and _is_reference(value):
+        found.append((where, value))
     for name, child in value.items():
-        if type(child) is dict:
-            _collect(child, before + name, found)
-        elif type(child) is list:
+        kind = type(child)
+        if kind is dict:
+            _collect(child, (where, name, None), found)
+        elif kind is list:
             for index, item in enumerate(child):
                 if type(item) is dict:
-                    _collect(item, f"{before}{name}[{index}]", found)
+                    _collect(item, (where, name, index), found)
+
+
+def _path(where: _Where) -> str:
+    steps: list[str] = []
+    while where is not None:
+        where, name, index = where
+        steps.append(name if index is None else f"{name}[{index}]")
+    return ".".join(reversed(steps))
 
 
 def _is_reference(value: dict[str, Any]) -> bool:
@@ -168,19 +203,53 @@ def _is_reference(value: dict[str, Any]) -> bool:
     )
 
 
-def _rewritten(value: Any, new: Callable[[str], str | None]) -> Any:
-    if type(value) is dict:
-        if value.get("resourceType") == "Bundle":
-            new = _unchanged
-        copy = {name: _rewritten(child, new) if type(child) in (dict, list) else child for name, child in value.items()}
-        if type(copy.get("reference")) is str and _is_reference(copy):
-            replacement = new(copy["reference"])
-            if replacement is not None:
-                copy["reference"] = replacement
-        return copy
-    if type(value) is list:
-        return [_rewritten(item, new) for item in value]
-    return value
+def _rewritten(value: dict[str, Any], new: Callable[[str], str | None]) -> dict[str, Any]:
+    if "resourceType" in value and value["resourceType"] == "Bundle":
+        new = _unchanged
+    copy = value.copy()
+    for name, child in value.items():
+        kind = type(child)
+        if kind is dict:
+            copy[name] = _rewritten(child, new)
+        elif kind is list:
+            copy[name] = _rewritten_list(child, new)
+    if "reference" in value and type(value["reference"]) is str and _is_reference(value):
+        replacement = new(value["reference"])
+        if replacement is not None:
+            copy["reference"] = replacement
+    return copy
+
+
+def _rewritten_list(items: list[Any], new: Callable[[str], str | None]) -> list[Any]:
+    copy = items.copy()
+    for index, item in enumerate(items):
+        kind = type(item)
+        if kind is dict:
+            copy[index] = _rewritten(item, new)
+        elif kind is list:
+            copy[index] = _rewritten_list(item, new)
+    return copy
+
+
+def _replaced(resource: Resource, changes: list[tuple[_Where, str | None]]) -> Resource:
+    """A copy of all that a change is in: each gives the Reference at its place another `reference`, or None."""
+    copies: dict[_Where, dict[str, Any]] = {None: resource.copy()}
+
+    def copied(where: _Where) -> dict[str, Any]:
+        if where is not None and where not in copies:
+            parent, name, index = where
+            above = copied(parent)
+            if index is None:
+                above[name] = copies[where] = above[name].copy()
+            else:
+                items = above[name] = above[name].copy()
+                items[index] = copies[where] = items[index].copy()
+        return copies[where]
+
+    for where, text in changes:
+        if text is not None:
+            copied(where)["reference"] = text
+    return copies[None]
 
 
 def _unchanged(reference: str) -> None:

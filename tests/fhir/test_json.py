@@ -158,6 +158,15 @@ def test_an_escaped_backslash_is_no_escape() -> None:
     assert json.parse(_patient('"x":"C:\\\\backup\\\\u0000"'))["x"] == "C:\\backup\\u0000"
 
 
+@pytest.mark.parametrize("colon", [":", "\\u003a", "\\u003A"])
+def test_a_repeated_name_is_found_beside_colons_in_strings(colon: str) -> None:
+    value = json.parse(_patient(f'"id":"{colon}"'))
+
+    assert value["id"] == ":"
+    with pytest.raises(Unreadable, match="'id' is given 2 times"):
+        json.parse(_patient(f'"id":"1","id":"2","language":"{colon}"'))
+
+
 def test_a_name_made_up_by_the_sender_is_fit_to_be_shown() -> None:
     with pytest.raises(Unreadable) as refusal:
         json.parse(_patient('"a\\ud800 b":{"\\u0000":1,"\\u0000":2}'))

@@ -186,3 +186,23 @@ def test_a_reference_that_means_no_entry_is_a_warning_with_its_place() -> None:
         ("not-found", "warning", "Bundle.entry[1].resource.for")
     ]
     assert "Patient/9" in issues[0].text
+
+
+def test_an_entry_rewritten_to_be_read_says_what_its_deep_copy_says_and_leaves_the_entry_as_it_was() -> None:
+    def resource() -> Resource:
+        return {
+            "resourceType": "Task",
+            "focus": {"reference": "urn:uuid:1", "display": "as it was"},
+            "basedOn": [{"reference": "urn:uuid:2"}, {"reference": "urn:uuid:1"}, {"display": "none"}],
+            "output": [{"valueReference": {"reference": "urn:uuid:1"}, "extension": [{"url": "u"}]}],
+            "contained": [{"resourceType": "List", "entry": [{"item": {"reference": "urn:uuid:3"}}]}],
+        }
+
+    new = {"urn:uuid:1": "Task/1", "urn:uuid:3": "Patient/3"}.get
+    entries = Entries(bundle((f"urn:uuid:{UUID}", resource())))
+    (entry,) = entries
+
+    copy = entries.rewritten(entry, new)
+
+    assert copy == rewrite(resource(), new)
+    assert entry.resource == resource()
