@@ -1,13 +1,7 @@
-"""Connections and transactions, on SQLite and on PostgreSQL.
-
-SQLite has one writer at a time, and whoever finds it busy sleeps and tries again, unfairly: writers queue for their
-turn on a file lock instead, in this process and between processes, which takes the longest waits away.
-"""
+"""Connections and transactions, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from gateway.errors import Conflict, DatabaseUnavailable
 from gateway.store.statements import execute
+from gateway.store.turns import Together, Turn
 
 Connection = sa.Connection
 
@@ -41,7 +36,8 @@ class Database:
         parsed = sa.make_url(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(parsed) if is_sqlite else _postgresql_engine(parsed)
-        self._turn = _Turn(f"{parsed.database}.turn") if is_sqlite else nullcontext()
+        self._turn = Turn(f"{parsed.database}.turn") if is_sqlite else nullcontext()
+        self._together = Together(self.transaction) if is_sqlite else None
         self._begin = "BEGIN IMMEDIATE" if is_sqlite else "BEGIN"
         self._held = threading.local()
         self._opened: set[Connection] = set()
@@ -63,13 +59,21 @@ class Database:
             execute(connection, "COMMIT").close()
 
     def attempt(self, work: Callable[[Connection], T], times: int = 5) -> T:
-        """What `work` returns, done in a transaction; done anew when another came first. Raises Conflict at last."""
+        """What `work` returns, done in a transaction; done anew when another came first. Raises Conflict at last.
+
+        On SQLite, where nobody else writes meanwhile, work of other threads may be done in the same transaction.
+        """
         for _ in range(times - 1):
             try:
-                with self.transaction() as connection:
-                    return work(connection)
+                return self._attempt_once(work)
             except Conflict:
                 continue
+        return self._attempt_once(work)
+
+    def _attempt_once(self, work: Callable[[Connection], T]) -> T:
+        if self._together is not None:
+            with _own_errors():
+                return self._together.attempt(work)
         with self.transaction() as connection:
             return work(connection)
 
@@ -166,26 +170,3 @@ def _own_errors() -> Iterator[None]:
         if getattr(cause, "sqlstate", None) in _SERIALISATION_FAILURES:
             raise Conflict(type(cause).__name__) from error
         raise DatabaseUnavailable(type(cause).__name__) from error
-
-
-class _Turn:
-    """A lock between threads and processes, held by an open file: the system frees it when its holder dies."""
-
-    def __init__(self, path: str) -> None:
-        self._threads = threading.Lock()
-        self._path = path
-        self._file = -1
-
-    def __enter__(self) -> None:
-        self._threads.acquire()
-        try:
-            if self._file < 0:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._threads.release()
