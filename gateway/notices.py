@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,12 +34,13 @@ class Notices:
     def __init__(self, url: str) -> None:
         self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
 
-    def announce(self, message_id: int) -> None:
-        """Wakes whoever waits for the message: it is processed, or has failed."""
+    def announce(self, message_ids: Sequence[int]) -> None:
+        """Wakes whoever waits for these messages: they are processed, or have failed."""
         try:
-            self._redis.publish(_CHANNEL, str(message_id))
+            if message_ids:
+                self._redis.publish(_CHANNEL, " ".join(map(str, message_ids)))
         except RedisError as error:
-            log.warning("notice not sent", message_id=message_id, cause=type(error).__name__)
+            log.warning("notice not sent", messages=len(message_ids), cause=type(error).__name__)
 
     def beat(self, worker: str, jobs: int) -> None:
         """A worker's sign of life."""
@@ -74,6 +75,7 @@ class Listener:
                 with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                     channel.subscribe(_CHANNEL)
                     for notice in channel.listen():
-                        self._heard(int(notice["data"]))
+                        for message_id in notice["data"].split():
+                            self._heard(int(message_id))
             except (RedisError, OSError, ValueError):
                 time.sleep(_RECONNECT_SECONDS)

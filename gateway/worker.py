@@ -31,7 +31,8 @@ from gateway.fhir.message import Ourselves
 from gateway.in_hand import InHand
 from gateway.logs import set_up_logs
 from gateway.notices import Notices
-from gateway.processing import Processor
+from gateway.processing import Processed, Processor
+from gateway.routing import Registry
 from gateway.settings import Settings
 from gateway.store import inbox
 from gateway.store.database import Database
@@ -173,14 +174,53 @@ class HandlerTimeoutError(Exception):
     """A handler ran longer than `handler_timeout`."""
 
 
+class Hand:
+    """What a worker has in hand: written down before a message can do harm, and not held for longer than `seconds`."""
+
+    def __init__(self, in_hand: InHand, seconds: float) -> None:
+        self._in_hand = in_hand
+        self._seconds = seconds
+        self._overdue: Waiting | None = None
+
+    def take_overdue(self) -> Waiting | None:
+        """The message that took too long since this was last asked."""
+        overdue, self._overdue = self._overdue, None
+        return overdue
+
+    @contextmanager
+    def __call__(self, head: Waiting) -> Iterator[None]:
+        """Raises HandlerTimeoutError in the block when it takes too long; only in a process's main thread."""
+
+        def ring(_signal: int, _frame: FrameType | None) -> None:
+            self._overdue = head
+            raise HandlerTimeoutError(f"longer than {self._seconds:g} s")
+
+        self._in_hand.take(head.id)
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
 class Drainer:
-    """Drains lanes: the oldest message first, and on to the next until none is due."""
+    """Drains lanes: the oldest message of each first, and on to the next until none is due."""
 
     def __init__(
-        self, processor: Processor, dispatcher: Dispatcher, notices: Notices, in_hand: InHand, in_force: Settings
+        self,
+        database: Database,
+        registry: Registry,
+        dispatcher: Dispatcher,
+        notices: Notices,
+        in_hand: InHand,
+        in_force: Settings,
     ) -> None:
         self.jobs = 0
-        self._processor = processor
+        self._hand = Hand(in_hand, in_force.handler_timeout)
+        ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
+        self._processor = Processor(database, registry, ourselves, in_force.retry_schedule, self._hand)
         self._dispatcher = dispatcher
         self._notices = notices
         self._in_hand = in_hand
@@ -192,66 +232,51 @@ class Drainer:
         if message_id is not None:
             self._processor.record_death(message_id)
             self._in_hand.put_down()
-            self._notices.announce(message_id)
+            self._notices.announce([message_id])
 
-    def drain(self, lane: str, queue: str) -> None:
-        """Processes what is due in a lane.
+    def drain(self, lanes: Sequence[str], queue: str) -> None:
+        """Processes what is due in lanes.
 
         It looks again after each message: what arrived meanwhile was nudged while its predecessor was claimed. It
-        hands itself on after `lane_messages` or `lane_seconds`, and when the next message's event has another queue.
+        hands lanes on after `lane_messages` or `lane_seconds`, and when the next message's event has another queue.
         """
         self.jobs += 1
         end = time.monotonic() + self._settings.lane_seconds
-        done = 0
-        while head := self._processor.find_due(lane):
-            is_elsewhere = self._dispatcher.queue_of(head.event_code) != queue
-            if is_elsewhere or done >= self._settings.lane_messages or time.monotonic() > end:
-                self._dispatcher.nudge([lane], self._dispatcher.queue_of(head.event_code))
+        rounds = 0
+        while heads := self._hand_on_others(self._processor.find_due(lanes), queue):
+            if rounds >= self._settings.lane_messages or time.monotonic() > end:
+                self._dispatcher.nudge([head.lane for head in heads], queue)
                 return
-            self._in_hand.take(head.id)
-            outcome = self._within_time(head)
-            self._in_hand.put_down()
-            if outcome is None:
-                return
-            self._notices.announce(head.id)
-            done += 1
+            processed = self._process(heads)
+            lanes = [one.lane for one in processed]
+            rounds += 1
 
-    def _within_time(self, head: Waiting) -> str | None:
-        """What became of the message; None when another worker has it, which looks again after it."""
+    def _hand_on_others(self, heads: Sequence[Waiting], queue: str) -> list[Waiting]:
+        """What is to be processed from this queue; the rest goes to queues of its own."""
+        for head in heads:
+            if (other := self._dispatcher.queue_of(head.event_code)) != queue:
+                self._dispatcher.nudge([head.lane], other)
+        return [head for head in heads if self._dispatcher.queue_of(head.event_code) == queue]
+
+    def _process(self, heads: Sequence[Waiting]) -> list[Processed]:
+        """What was processed; another worker that has one of them looks again after it."""
+        self._hand.take_overdue()
         try:
-            with _alarm(self._settings.handler_timeout) as alarm:
-                processed = self._processor.process(head)
+            processed = self._processor.process(heads)
         except DatabaseUnavailable:
-            self._in_hand.put_down()
-            if not alarm.went_off:
+            overdue = self._hand.take_overdue()
+            if overdue is None:
                 raise
-            return self._processor.record_failure(head, "Its handler took too long.", "HandlerTimeoutError")
-        if processed is None:
-            return None
-        metrics.processed(processed.event, processed.outcome, processed.seconds)
-        return processed.outcome
-
-
-class _Alarm:
-    went_off = False
-
-
-@contextmanager
-def _alarm(seconds: float) -> Iterator[_Alarm]:
-    """Raises HandlerTimeoutError in the block when it takes longer; only in a process's main thread."""
-    alarm = _Alarm()
-
-    def ring(_signal: int, _frame: FrameType | None) -> None:
-        alarm.went_off = True
-        raise HandlerTimeoutError(f"longer than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield alarm
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+            # It was stopped in the middle of a statement, which its connection did not survive.
+            self._processor.record_failure(overdue, "Its handler took too long.", "HandlerTimeoutError")
+            self._notices.announce([overdue.id])
+            return []
+        finally:
+            self._in_hand.put_down()
+        for one in processed:
+            metrics.processed(one.event, one.outcome, one.seconds)
+        self._notices.announce([one.message_id for one in processed])
+        return processed
 
 
 class Sweep:
@@ -313,8 +338,7 @@ def work(name: str, queues: str) -> None:
     @app.task(name=DRAIN)
     def drain(lanes: list[str], queue: str) -> None:
         try:
-            for lane in lanes:
-                drainer.drain(lane, queue)
+            drainer.drain(lanes, queue)
         except DatabaseUnavailable as error:
             log.error("database unavailable", cause=str(error))
 
@@ -331,10 +355,9 @@ def work(name: str, queues: str) -> None:
 def _drainer(name: str, app: celery.Celery, notices: Notices, in_force: Settings) -> Drainer:
     registry = routing.load(in_force.handlers)
     warm(_OFTEN_SENT)
-    ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
-    processor = Processor(Database(in_force.database_url), registry, ourselves, in_force.retry_schedule)
     in_hand = InHand(in_force.var / f"{name}.in-hand")
-    return Drainer(processor, Dispatcher(app, in_force), notices, in_hand, in_force)
+    database = Database(in_force.database_url)
+    return Drainer(database, registry, Dispatcher(app, in_force), notices, in_hand, in_force)
 
 
 class Watchdog:

@@ -151,8 +151,8 @@ class Gateway:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:]) if self.log.exists() else ""
 
     def close(self) -> None:
+        self._client.close()  # first: a web server that stops waits for connections that are kept
         self.stop()
-        self._client.close()
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}

@@ -64,9 +64,8 @@ class Gateway:
         return receive(self.database, self.registry, OURSELVES, read(bundle), submission(bundle, **changes))
 
     def process(self, received: Received) -> str | None:
-        head = self.processor.find_due(received.lane)
-        processed = self.processor.process(head) if head else None
-        return processed.outcome if processed else None
+        processed = self.processor.process(self.processor.find_due([received.lane]))
+        return processed[0].outcome if processed else None
 
     def progress(self, received: Received) -> Progress:
         with self.database.reading() as connection:
@@ -182,7 +181,7 @@ def test_a_message_waits_while_its_predecessor_is_tried_again(make: Make) -> Non
     first, second = (gateway.receive(Sender().write("x", task("1"))) for _ in range(2))
     other = gateway.receive(Sender().write("x", task("2")))
     assert gateway.process(first) == "failed"
-    assert gateway.processor.find_due(second.lane) is None
+    assert gateway.processor.find_due([second.lane]) == []
     assert gateway.process(other) == "ok"
 
 
@@ -190,11 +189,10 @@ def test_a_message_claimed_by_two_workers_takes_effect_once(make: Make) -> None:
     gateway = make(keeps)
     for number in range(10):
         received = gateway.receive(Sender().write("x", task(str(number))))
-        head = gateway.processor.find_due(received.lane)
-        assert head is not None
+        heads = gateway.processor.find_due([received.lane])
         with ThreadPoolExecutor(4) as pool:
-            outcomes = [one and one.outcome for one in pool.map(gateway.processor.process, [head] * 4)]
-        assert sorted(map(str, outcomes)) == ["None", "None", "None", "ok"]
+            outcomes = [one.outcome for many in pool.map(gateway.processor.process, [heads] * 4) for one in many]
+        assert outcomes == ["ok"]
     assert gateway.count(schema.outbox) == 10
 
 
@@ -210,9 +208,27 @@ def test_orders_that_share_a_new_patient_are_processed_at_once(make: Make) -> No
     assert gateway.count(schema.resource) == 17
 
 
+def test_of_messages_processed_together_each_fails_by_itself(make: Make) -> None:
+    def keeps_all_but_some(message: Message, records: Records) -> Reply:
+        reply = keeps(message, records)
+        number = int(message.focus()[0].resource["identifier"][0]["value"])
+        if number % 3 == 1:
+            raise RuntimeError("the cause")
+        if number % 3 == 2:
+            raise Refused(Issue("business-rule", "No."))
+        return reply
+
+    gateway = make(keeps_all_but_some)
+    received = [gateway.receive(Sender().write("x", task(str(n)))) for n in range(6)]
+    processed = gateway.processor.process(gateway.processor.find_due([one.lane for one in received]))
+    outcomes = {one.message_id: one.outcome for one in processed}
+    assert [outcomes[one.message_id] for one in received] == ["ok", "failed", "fatal-error"] * 2
+    assert gateway.count(schema.resource) == 2
+    assert gateway.count(schema.outbox) == 4
+
+
 def test_a_failure_recorded_twice_counts_once(make: Make) -> None:
     gateway = make(keeps)
-    head = gateway.processor.find_due(gateway.receive(Sender().write("x", task("1"))).lane)
-    assert head is not None
+    [head] = gateway.processor.find_due([gateway.receive(Sender().write("x", task("1"))).lane])
     recorded = [gateway.processor.record_failure(head, "cause", "Kind") for _ in range(2)]
     assert recorded == ["failed", None]

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url, 8)
+    made = Database(database_url)
     yield made
     made.close()
 

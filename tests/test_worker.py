@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from gateway.fhir.message import Event, Message, Ourselves
 from gateway.in_hand import InHand
 from gateway.notices import Notices
-from gateway.processing import Processor
 from gateway.receiving import Received, receive
 from gateway.records import Records
 from gateway.routing import Handler, Registry, Reply
@@ -42,8 +41,7 @@ class Station:
         self.dispatcher = Dispatcher(celery_app(self.settings), self.settings)
         self.notices = Notices(redis_url)
         self.in_hand = InHand(self.settings.var / "worker.in-hand")
-        processor = Processor(self.database, self.registry, OURSELVES, self.settings.retry_schedule)
-        self.drainer = Drainer(processor, self.dispatcher, self.notices, self.in_hand, self.settings)
+        self.drainer = Drainer(self.database, self.registry, self.dispatcher, self.notices, self.in_hand, self.settings)
 
     def note(self, message: Message, _records: Records) -> Reply:
         self.handled.append(message.header_id or "")
@@ -94,7 +92,7 @@ def test_a_lane_is_drained_oldest_first(open_station: Open) -> None:
     station = open_station()
     ids = [f"h-{n}" for n in range(20)]
     lanes = {station.receive("1", header_id=header_id).lane for header_id in ids}
-    station.drainer.drain(lanes.pop(), QUEUE)
+    station.drainer.drain([lanes.pop()], QUEUE)
     assert station.handled == ids
     assert not lanes
     assert station.queued() == 0
@@ -103,7 +101,7 @@ def test_a_lane_is_drained_oldest_first(open_station: Open) -> None:
 def test_a_long_lane_is_handed_on(open_station: Open) -> None:
     station = open_station(lane_messages=3)
     [lane] = {station.receive("1").lane for _ in range(5)}
-    station.drainer.drain(lane, QUEUE)
+    station.drainer.drain([lane], QUEUE)
     assert station.states() == ["done"] * 3 + ["new"] * 2
     assert station.queued() == 1
 
@@ -111,21 +109,21 @@ def test_a_long_lane_is_handed_on(open_station: Open) -> None:
 def test_an_event_with_a_queue_of_its_own_is_handed_to_it(open_station: Open) -> None:
     station = open_station(queues={"slow": "slow-ones"})
     [lane] = {station.receive("1").lane, station.receive("1", "slow").lane}
-    station.drainer.drain(lane, QUEUE)
+    station.drainer.drain([lane], QUEUE)
     assert station.states() == ["done", "new"]
     assert (station.queued(), station.queued("slow-ones")) == (0, 1)
 
 
 def test_an_empty_lane_is_no_work(open_station: Open) -> None:
     station = open_station()
-    station.drainer.drain("nobody's", QUEUE)
+    station.drainer.drain(["nobody's"], QUEUE)
     assert station.drainer.jobs == 1
 
 
 def test_a_handler_that_takes_too_long_is_a_failure(open_station: Open) -> None:
     station = open_station(handler_timeout=0.1)
     began = time.monotonic()
-    station.drainer.drain(station.receive("1", "slow").lane, QUEUE)
+    station.drainer.drain([station.receive("1", "slow").lane], QUEUE)
     assert station.states() == ["failed"]
     assert time.monotonic() - began < 3
 
@@ -144,14 +142,14 @@ def test_a_message_that_kills_every_worker_is_set_aside(open_station: Open) -> N
     for _ in range(3):
         station.in_hand.take(poison.message_id)
         station.drainer.take_over()
-    station.drainer.drain(next_one.lane, QUEUE)
+    station.drainer.drain([next_one.lane], QUEUE)
     assert station.states() == ["dead", "done"]
 
 
 def test_a_worker_that_died_after_its_commit_harms_nothing(open_station: Open) -> None:
     station = open_station()
     received = station.receive("1")
-    station.drainer.drain(received.lane, QUEUE)
+    station.drainer.drain([received.lane], QUEUE)
     station.in_hand.take(received.message_id)
     station.drainer.take_over()
     assert station.states() == ["done"]
@@ -179,7 +177,7 @@ def test_the_sweep_queues_what_nobody_took(open_station: Open) -> None:
 
 def test_the_sweep_queues_a_failed_message_as_soon_as_it_is_due(open_station: Open) -> None:
     station = open_station(retry_schedule=(2.0,), handler_timeout=0.1)
-    station.drainer.drain(station.receive("1", "slow").lane, QUEUE)
+    station.drainer.drain([station.receive("1", "slow").lane], QUEUE)
     assert (station.sweep(), station.sweep(later=2.5)) == (0, 1)
 
 

@@ -147,6 +147,19 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """A part of a transaction that an exception undoes by itself. Raises as `Database.transaction` does."""
+    execute(connection, "SAVEPOINT part").close()
+    try:
+        with _own_errors():
+            yield
+    except BaseException:
+        execute(connection, "ROLLBACK TO part").close()
+        raise
+    execute(connection, "RELEASE part").close()
+
+
 _CONFLICTS = (IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError)
 _FAILURES = (
     OperationalError,

@@ -58,6 +58,7 @@ class Waiting:
     """The oldest unprocessed message of a lane."""
 
     id: int
+    lane: str
     event_code: str
     media_type: str
     body: bytes
@@ -151,18 +152,21 @@ def _find_lanes(connection: sa.Connection, digests: Sequence[bytes]) -> list[tup
     return [(digest, lane) for digest, lane in _LANES(len(digests)).run(connection, named)]
 
 
-_HEAD = Statement(
-    sa.select(*(message.c[name] for name in Waiting.__slots__))
-    .where(message.c.lane == sa.bindparam("lane"), _WAITS)
-    .order_by(message.c.id)
-    .limit(sa.literal_column("1"))
+_HEADS = many(
+    lambda number, _name: sa.select(*(message.c[name] for name in Waiting.__slots__)).where(
+        message.c.id.in_(
+            sa.select(sa.func.min(message.c.id))
+            .where(message.c.lane.in_([sa.bindparam(f"lane_{n}") for n in range(number)]), _WAITS)
+            .group_by(message.c.lane)
+        )
+    )
 )
 
 
-def find_head(connection: sa.Connection, lane: str) -> Waiting | None:
-    """The oldest message of a lane that is not processed yet, due or not."""
-    rows = _HEAD.run(connection, {"lane": lane})
-    return Waiting(*rows[0]) if rows else None
+def find_heads(connection: sa.Connection, lanes: Sequence[str]) -> list[Waiting]:
+    """The oldest message of each lane that is not processed yet, due or not."""
+    named = {f"lane_{n}": lane for n, lane in enumerate(lanes)}
+    return [Waiting(*row) for row in _HEADS(len(lanes)).run(connection, named)] if lanes else []
 
 
 _WAITING = Statement(

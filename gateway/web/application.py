@@ -16,6 +16,7 @@ from gateway.logs import set_up_logs
 from gateway.settings import Settings
 from gateway.web import context, metadata, operations, process_message
 from gateway.web.answers import outcome_response
+from gateway.web.body import drain
 from gateway.web.negotiation import NotAcceptable, UnsupportedMediaType
 
 log = structlog.get_logger()
@@ -79,6 +80,7 @@ def _end(response: Response) -> Response:
 
 
 def _refused(refused: Refused) -> Response:
+    drain(request.stream, context.get().settings.max_message_bytes)
     status = next(status for kind, status in _STATUS if isinstance(refused, kind))
     return outcome_response(status, *refused.issues)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
@@ -57,6 +58,17 @@ def _read(stream: Stream, limit: int) -> bytes:
     except (OSError, ParseException) as error:
         raise _unreadable("The body breaks off, or is not in chunks as HTTP has them. Send all of it.") from error
     return b"".join(parts)
+
+
+def drain(stream: Stream, limit: int) -> None:
+    """Reads what is left of a body that is refused, up to `limit` bytes.
+
+    The server closes a connection with much unread in it, after an answer that says it stays: the next request on it
+    would be lost.
+    """
+    with suppress(OSError, ParseException):
+        while limit > 0 and (part := stream.read(min(_CHUNK, limit))):
+            limit -= len(part)
 
 
 # --- codings ---------------------------------------------------------------------------------------------------------

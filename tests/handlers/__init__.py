@@ -96,9 +96,8 @@ class Gateway:
         )
         received = receive(self._database, self._registry, OURSELVES, read(bundle), given)
         while (content := self._progress(received.message_id).content) is None:
-            head = self._processor.find_due(received.lane) if received.lane else None
-            processed = self._processor.process(head) if head else None
-            assert processed is None or processed.outcome in ("ok", "fatal-error"), "the handler crashed"
+            processed = self._processor.process(self._processor.find_due([received.lane]))
+            assert all(one.outcome in ("ok", "fatal-error") for one in processed), "the handler crashed"
         reply = json.parse(content)
         assert check_structure(reply) == []
         return Reply(reply)

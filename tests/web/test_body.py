@@ -5,6 +5,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 
 import pytest
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, NoMoreData
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Refused, TooLarge, Unreadable
-from gateway.web.body import read_body
+from gateway.web.body import drain, read_body
 from gateway.web.negotiation import UnsupportedMediaType
 
 LIMIT = 100_000
@@ -200,3 +201,17 @@ def test_a_body_is_read_within_the_limit_or_refused(body: bytes, encoding: str, 
     except Refused:
         return
     assert 0 < len(content) <= 200
+
+
+def test_what_is_left_of_a_refused_body_is_read_in_bounds() -> None:
+    stream = BytesIO(b"x" * 300_000)
+    drain(stream, 200_000)
+    assert stream.tell() == 200_000
+
+
+def test_a_body_that_breaks_off_ends_the_reading() -> None:
+    class Broken:
+        def read(self, _size: int) -> bytes:
+            raise ConnectionResetError
+
+    drain(Broken(), 10)
