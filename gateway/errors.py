@@ -49,3 +49,7 @@ class Conflict(Exception):  # noqa: N818 - nobody's error: another transaction c
 
 class DatabaseUnavailable(Exception):  # noqa: N818 - a state of the world
     """The database cannot be reached, or is not able to work: whatever was under way did not happen."""
+
+
+class TookTooLong(BaseException):
+    """What was to be done within a time was not."""

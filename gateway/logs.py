@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -32,3 +34,9 @@ def set_up_logs(in_force: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=stamped))
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+def places_of(error: BaseException) -> list[str]:
+    """Where an error came from, innermost last, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]

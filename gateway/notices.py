@@ -23,9 +23,9 @@ _RECONNECT_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A worker's last sign of life: how many jobs it had begun by then."""
+    """A worker's last sign of life: how much it had begun by then."""
 
-    jobs: int
+    begun: int
 
 
 class Notices:
@@ -42,10 +42,10 @@ class Notices:
         except RedisError as error:
             log.warning("notice not sent", messages=len(message_ids), cause=type(error).__name__)
 
-    def beat(self, worker: str, jobs: int) -> None:
+    def beat(self, worker: str, begun: int) -> None:
         """A worker's sign of life."""
         with suppress(RedisError):
-            self._redis.set(_BEAT + worker, str(jobs), ex=_BEAT_SECONDS)
+            self._redis.set(_BEAT + worker, str(begun), ex=_BEAT_SECONDS)
 
     def find_beat(self, worker: str) -> Beat | None:
         """The worker's last sign of life, None when there was none for a minute. Raises RedisError."""
@@ -64,7 +64,9 @@ class Listener:
     """Hears which messages have been processed, in a thread of its own, for as long as the process lives."""
 
     def __init__(self, url: str, heard: Callable[[int], None]) -> None:
-        self._redis = redis.Redis.from_url(url, socket_connect_timeout=1, decode_responses=True)
+        self._redis = redis.Redis.from_url(
+            url, socket_connect_timeout=1, health_check_interval=10, decode_responses=True
+        )
         self._heard = heard
         self._thread = threading.Thread(target=self._listen_forever, name="notices", daemon=True)
         self._thread.start()
@@ -75,7 +77,11 @@ class Listener:
                 with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                     channel.subscribe(_CHANNEL)
                     for notice in channel.listen():
-                        for message_id in notice["data"].split():
-                            self._heard(int(message_id))
+                        if notice["type"] == "message":
+                            self._hear(notice["data"])
             except (RedisError, OSError, ValueError):
                 time.sleep(_RECONNECT_SECONDS)
+
+    def _hear(self, message_ids: str) -> None:
+        for message_id in message_ids.split():
+            self._heard(int(message_id))

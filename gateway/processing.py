@@ -1,4 +1,4 @@
-"""Step 2 of a message's path: run its handler and write its reply, in one transaction.
+"""Step 2 of a message's path: run its handler, and keep what it did together with its reply in one transaction.
 
 A message whose handler crashed is kept with the cause and is due again on a schedule; those behind it in its lane
 wait. After the last try it is set aside for the operator, and the lane goes on.
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from gateway.errors import Conflict, DatabaseUnavailable, Issue, Refused
+from gateway.errors import Conflict, DatabaseUnavailable, Issue, Refused, TookTooLong
 from gateway.fhir import formats
 from gateway.fhir.check import check_structure
 from gateway.fhir.message import Message, Ourselves, Resource, read_message
@@ -30,6 +30,7 @@ from gateway.store.inbox import Waiting
 log = structlog.get_logger()
 
 _LONGEST_CAUSE = 4000
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,13 @@ class Processed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """A message that was read and checked; `handler` is None when it is refused for `issues`."""
+class _CarriedOut:
+    """What a message's handler did, before any of it is kept; `records` is None when it refused."""
 
     head: Waiting
-    message: Message
-    handler: Handler | None
-    issues: Sequence[Issue]
+    records: Records | None
+    reply: Resource
+    now: datetime
 
 
 Guard = Callable[[Waiting], AbstractContextManager[object]]
@@ -87,11 +88,10 @@ class Processor:
         """
         started = time.perf_counter()
         outcomes: dict[int, str | None] = {}
-        ready = [one for head in heads if (one := self._prepare(head, outcomes))]
-        if len(ready) > 1:
-            ready = self._take_effect_together(ready, outcomes)
-        for one in ready:
-            outcomes[one.head.id] = self._take_effect_alone(one)
+        ready = [one for head in heads if (one := self._carry_out(head, outcomes))]
+        again = ready if len(ready) == 1 else self._keep_together(ready, outcomes)
+        for one in again:
+            outcomes[one.head.id] = self._keep_alone(one)
         seconds = (time.perf_counter() - started) / max(len(heads), 1)
         found = ((head, outcomes[head.id]) for head in heads)
         return [
@@ -113,52 +113,87 @@ class Processor:
         if head.attempts < len(self._retry_schedule):
             due_at = datetime.now(UTC) + timedelta(seconds=self._retry_schedule[head.attempts])
         with self._database.transaction() as connection:
-            recorded = inbox.fail(connection, head, cause[-_LONGEST_CAUSE:], due_at)
+            recorded = inbox.fail(connection, head, _storable(cause), due_at)
         outcome = "dead" if due_at is None else "failed"
         if recorded:
             log.error("message " + outcome, message_id=head.id, attempt=head.attempts + 1, cause=kind)
         return outcome if recorded else None
 
-    def _prepare(self, head: Waiting, outcomes: dict[int, str | None]) -> _Ready | None:
+    def _carry_out(self, head: Waiting, outcomes: dict[int, str | None]) -> _CarriedOut | None:
+        """What the message's handler makes of it, not kept yet; None when it failed.
+
+        No transaction is open: a handler that takes its time holds up nobody but its own lane. What it has read and
+        changes is checked again when it is kept.
+        """
         try:
             with self._guard(head):
-                bundle = unwrap(formats.parse(head.body, formats.format_of(head.media_type)))
-                message = read_message(bundle, head.received_at)
-                return _Ready(head, message, *self._find_handler(message))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message is kept
+                return self._call_handler(head)
+        except DatabaseUnavailable:
+            raise
+        except (Exception, TookTooLong) as error:  # noqa: BLE001 - whatever a handler raises, the message is kept
             outcomes[head.id] = self._fail(head, error)
             return None
 
-    def _take_effect_together(self, ready: Sequence[_Ready], outcomes: dict[int, str | None]) -> list[_Ready]:
-        """One transaction for all; those that fail are undone by themselves. Returns what is to be tried alone."""
-        failed: dict[int, Exception] = {}
+    def _call_handler(self, head: Waiting) -> _CarriedOut:
+        bundle = unwrap(formats.parse(head.body, formats.format_of(head.media_type)))
+        message, now = read_message(bundle, head.received_at), datetime.now(UTC)
+        handler, issues = self._find_handler(message)
+        if handler is None:
+            return _CarriedOut(head, None, write_reply(message, "fatal-error", self._ourselves, now, issues), now)
+        with self._database.reading() as connection:
+            records = Records(message, connection, now, self._ourselves.base_url)
+            try:
+                answer = handler.function(message, records)
+            except Refused as refused:
+                reply = write_reply(message, "fatal-error", self._ourselves, now, [*issues, *refused.issues])
+                return _CarriedOut(head, None, reply, now)
+        reply = write_reply(message, "ok", self._ourselves, now, [*issues, *answer.issues], answer.focus)
+        return _CarriedOut(head, records, reply, now)
 
-        def work(connection: Connection) -> None:
-            failed.clear()
+    def _keep_together(self, ready: Sequence[_CarriedOut], outcomes: dict[int, str | None]) -> list[_CarriedOut]:
+        """Keeps what came of several messages in one transaction. Returns those that are to be kept alone."""
+
+        def work(connection: Connection) -> tuple[dict[int, str | None], list[_CarriedOut]]:
+            kept, alone = {}, []
             for one in ready:
                 try:
                     with savepoint(connection):
-                        outcomes[one.head.id] = self._take_effect(connection, one)
+                        kept[one.head.id] = _keep(connection, one)
                 except DatabaseUnavailable:
                     raise
-                except Exception as error:  # noqa: BLE001 - whatever a handler raises, the message is kept
-                    failed[one.head.id] = error
+                except Exception:  # noqa: BLE001 - it comes again alone, and is dealt with there
+                    alone.append(one)
+            return kept, alone
 
-        self._database.attempt(work)
-        for one in ready:
-            if one.head.id in failed and not isinstance(failed[one.head.id], Conflict):
-                outcomes[one.head.id] = self._fail(one.head, failed[one.head.id])
-        return [one for one in ready if isinstance(failed.get(one.head.id), Conflict)]
-
-    def _take_effect_alone(self, ready: _Ready) -> str | None:
         try:
-            return self._database.attempt(lambda connection: self._take_effect(connection, ready))
-        except DatabaseUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises, the message is kept
-            return self._fail(ready.head, error)
+            kept, alone = self._database.attempt(work)
+        except Conflict:
+            return list(ready)
+        outcomes |= kept
+        return alone
 
-    def _fail(self, head: Waiting, error: Exception) -> str | None:
+    def _keep_alone(self, carried_out: _CarriedOut) -> str | None:
+        """The outcome; what clashes with another transaction is carried out anew on what that one left."""
+        head, failed = carried_out.head, dict[int, str | None]()
+        last: Exception = Conflict("too many others at the same resources")
+        for _ in range(_ATTEMPTS):
+            one = carried_out
+            try:
+                with self._database.transaction() as connection:
+                    return _keep(connection, one)
+            except DatabaseUnavailable:
+                raise
+            except Conflict as conflict:
+                last = conflict
+            except Exception as error:  # noqa: BLE001 - the message is kept, with the cause
+                return self._fail(head, error)
+            again = self._carry_out(head, failed)
+            if again is None:
+                return failed[head.id]
+            carried_out = again
+        return self._fail(head, last)
+
+    def _fail(self, head: Waiting, error: BaseException) -> str | None:
         return self.record_failure(head, "".join(traceback.format_exception(error)), type(error).__name__)
 
     def _find_handler(self, message: Message) -> tuple[Handler | None, Sequence[Issue]]:
@@ -171,27 +206,19 @@ class Processor:
         is_sound = all(issue.severity in ("warning", "information") for issue in issues)
         return (handler if is_sound else None), issues
 
-    def _take_effect(self, connection: Connection, ready: _Ready) -> str | None:
-        """The outcome, committed with the transaction; None when another worker has the message."""
-        head, now = ready.head, datetime.now(UTC)
-        if not inbox.claim(connection, head, now):
-            return None
-        with self._guard(head):
-            if ready.handler is None:
-                reply = write_reply(ready.message, "fatal-error", self._ourselves, now, ready.issues)
-            else:
-                reply = self._handle(connection, ready, ready.handler, now)
-            keep_reply(connection, head.id, reply, head, now)
-        outcome: str = reply["entry"][0]["resource"]["response"]["code"]
-        return outcome
 
-    def _handle(self, connection: Connection, ready: _Ready, handler: Handler, now: datetime) -> Resource:
-        """The reply of the handler; its effects are in the transaction, or none are when it refuses."""
-        message, issues = ready.message, ready.issues
-        records = Records(message, connection, now, self._ourselves.base_url)
-        try:
-            answer = handler.function(message, records)
-        except Refused as refused:
-            return write_reply(message, "fatal-error", self._ourselves, now, [*issues, *refused.issues])
-        records.flush(ready.head.id)
-        return write_reply(message, "ok", self._ourselves, now, [*issues, *answer.issues], answer.focus)
+def _keep(connection: Connection, carried_out: _CarriedOut) -> str | None:
+    """The outcome, committed with the transaction; None when another worker has the message."""
+    head = carried_out.head
+    if not inbox.claim(connection, head, carried_out.now):
+        return None
+    if carried_out.records is not None:
+        carried_out.records.flush(connection, head.id)
+    keep_reply(connection, head.id, carried_out.reply, head, carried_out.now)
+    outcome: str = carried_out.reply["entry"][0]["resource"]["response"]["code"]
+    return outcome
+
+
+def _storable(text: str) -> str:
+    """The end of a text, without what a database does not take in one."""
+    return text[-_LONGEST_CAUSE:].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -10,10 +10,17 @@ from typing import Any
 
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
-from gateway.fhir.identity import address_key, identifier_key, identifier_keys, reference_keys
+from gateway.fhir.identity import (
+    address_key,
+    identifier_key,
+    identifier_keys,
+    own_address,
+    own_key,
+    reference_keys,
+)
 from gateway.fhir.message import Message, Resource, instant
-from gateway.fhir.references import Entry, rewrite
-from gateway.fhir.task import REQUESTS
+from gateway.fhir.references import Entry, references_in, rewrite
+from gateway.fhir.task import REQUESTS, identifiers_of
 from gateway.store import resources
 from gateway.store.database import Connection
 from gateway.store.resources import Row
@@ -63,7 +70,7 @@ class Records:
 
     def __init__(self, message: Message, connection: Connection, now: datetime, base_url: str) -> None:
         self._message = message
-        self._base = f"{base_url}/"
+        self._base_url = base_url
         self._connection = connection
         self._now = now
         self._instant = instant(now)
@@ -71,6 +78,7 @@ class Records:
         self._places: dict[str, _Place] = {}
         self._new_ids: dict[bytes, str] = {}
         self._written: dict[str, Kept] = {}
+        self._sources: dict[str, Entry] = {}
         self._identifiers: dict[bytes, str] = {}
         self._addresses: dict[bytes, str] = {}
 
@@ -95,9 +103,10 @@ class Records:
             entry = self._message.entries.resolve(literal, source)
             if entry is not None and (found := self.find(entry)):
                 return found
-            if row := self._known_as(literal, source):
+            is_named = entry is not None and bool(self._keys_of(entry).identifiers)
+            if not is_named and (row := self._known_as(literal, source)):
                 return self._current(row)
-            if own := self._find_own(literal):
+            if own := self._find_at_own_address(literal):
                 return own
         kinds = (reference["type"],) if isinstance(reference.get("type"), str) else _NAMED_BY_IDENTIFIER
         named = (identifier_key(kind, reference.get("identifier"), self._message.sender) for kind in kinds)
@@ -124,30 +133,52 @@ class Records:
         What is as it was makes no new version. A Task that is kept already, and whatever another party created, are
         referred to and not touched: a Task has rules of its own, and a party's copy of another's Patient or Request may
         be old, or leave out what it does not need.
+
+        Raises Refused when what is kept refers to a Task that is neither known nor kept before by this message (so
+        keep the Task that others refer to first), and when two entries say different things of one resource.
         """
+        self._is_kept_by_now(entry)
         kept = self._keep_one(entry, resource or self._localised(entry))
-        seen, ahead = {entry.path}, self._referred(entry)
+        seen, ahead = {entry.path}, self._referred(entry, kept)
         while ahead:
             target = ahead.pop()
             if target.path in seen:
                 continue
             seen.add(target.path)
-            if not self._has_own_rules(target):
-                self._keep_one(target, self._localised(target))
-                ahead += self._referred(target)
+            if not (self._is_kept_by_now(target) or self._has_own_rules(target)):
+                _check_no_task(target)
+                ahead += self._referred(target, self._keep_one(target, self._localised(target)))
         return kept
+
+    def find_own(self, resource_type: str, name: str) -> Kept | None:
+        """What the gateway keeps for itself under a name, out of every sender's reach."""
+        digest = own_key(resource_type, name)
+        if digest in self._identifiers:
+            return self._written[self._identifiers[digest]]
+        row = resources.find_by_keys(self._connection, [digest]).get(digest)
+        return self._current(row) if row else None
+
+    def keep_own(self, name: str, resource: Resource) -> Kept:
+        """Keeps a resource of the gateway itself under a name, by which alone it is found: see `find_own`."""
+        kind = str(resource["resourceType"])
+        known = self.find_own(kind, name)
+        if known is not None:
+            return self.update(known, resource)
+        fresh = str(uuid.uuid4())
+        self._identifiers[own_key(kind, name)] = fresh
+        return self._write(kind, fresh, None, resource)
 
     def update(self, kept: Kept, resource: Resource) -> Kept:
         """Keeps new content of what is kept; the same content makes no new version."""
         before = self._written.get(kept.id, kept)
         return self._write(kept.resource_type, kept.id, before, resource)
 
-    def flush(self, message_id: int) -> None:
+    def flush(self, connection: Connection, message_id: int) -> None:
         """Writes what was kept. Raises Conflict when another transaction came first."""
         rows = [Row(k.id, k.resource_type, k.version, k.sender, k.content) for k in self._written.values()]
-        resources.write(self._connection, rows, message_id, self._now)
-        resources.add_identifiers(self._connection, self._identifiers)
-        resources.set_addresses(self._connection, self._addresses)
+        resources.write(connection, rows, message_id, self._now)
+        resources.add_identifiers(connection, self._identifiers)
+        resources.set_addresses(connection, self._addresses)
 
     @cached_property
     def _known(self) -> dict[bytes, Row]:
@@ -193,7 +224,7 @@ class Records:
             return f"{entry.resource.get('resourceType')}/{self._place(entry).id}"
         if row := self._known_as(reference, source):
             return f"{row.type}/{row.id}"
-        own = self._find_own(reference)
+        own = self._find_at_own_address(reference)
         return own.reference if own else None
 
     def _known_as(self, reference: str, source: Entry) -> Row | None:
@@ -201,17 +232,35 @@ class Records:
         keys = reference_keys(reference, source, self._message.sender)
         return next((self._known[key] for key in keys if key in self._known), None)
 
-    def _find_own(self, reference: str) -> Kept | None:
+    def _find_at_own_address(self, reference: str) -> Kept | None:
         """What the gateway keeps at an address of its own, such as its replies have."""
-        if not reference.startswith(self._base):
-            return None
-        kind, _, resource_id = reference.removeprefix(self._base).partition("/_history/")[0].partition("/")
-        row = resources.find(self._connection, kind, resource_id)
+        address = own_address(reference, self._base_url)
+        row = resources.find(self._connection, *address) if address else None
         return self._current(row) if row else None
 
-    def _referred(self, entry: Entry) -> list[Entry]:
+    def _referred(self, entry: Entry, kept: Kept) -> list[Entry]:
+        """The entries that an entry refers to; without the Tasks that it does not refer to as it is kept."""
         found = [self._message.entries.resolve(text, entry) for text in self._message.entries.literals(entry)]
-        return [target for target in found if target and target.resource.get("resourceType") != "MessageHeader"]
+        targets = [target for target in found if target and target.resource.get("resourceType") != "MessageHeader"]
+        tasks = {target: f"Task/{self._place(target).id}" for target in targets if _is_task(target)}
+        if not tasks:
+            return targets
+        meant = {reference.get("reference") for _, reference in references_in(kept.resource)}
+        return [target for target in targets if target not in tasks or tasks[target] in meant]
+
+    def _is_kept_by_now(self, entry: Entry) -> bool:
+        """Whether this message has kept the resource; raises Refused when another entry said something else of it."""
+        first = self._sources.get(self._place(entry).id)
+        if first is None:
+            return False
+        if first is not entry and _said(self._localised(first)) != _said(self._localised(entry)):
+            kind = entry.resource["resourceType"]
+            text = (
+                f"{first.path} and {entry.path} have the identity of one {kind}, and say different things of it. Send "
+                "one of them, or give each an identifier of its own."
+            )
+            raise Refused(Issue("business-rule", text, entry.path))
+        return True
 
     def _localised(self, entry: Entry) -> Resource:
         """As `localise`, to be read only."""
@@ -223,6 +272,7 @@ class Records:
 
     def _keep_one(self, entry: Entry, resource: Resource) -> Kept:
         place, own = self._place(entry), self._keys_of(entry)
+        self._sources.setdefault(place.id, entry)
         self._identifiers |= {key: place.id for key in own.identifiers if key not in self._known}
         address = own.address
         if address and (address not in self._known or self._known[address].id != place.id):
@@ -241,6 +291,18 @@ class Records:
         kept = Kept(kind, resource_id, version, sender, json.serialize(content))
         self._written[resource_id] = kept
         return kept
+
+
+def _is_task(entry: Entry) -> bool:
+    return entry.resource.get("resourceType") == "Task"
+
+
+def _check_no_task(entry: Entry) -> None:
+    """Raises Refused for a Task: it would be kept without the rules of any event."""
+    if _is_task(entry):
+        name = " or ".join(identifiers_of(entry.resource)) or entry.full_url or "without an identifier"
+        text = f"The Task {name} is referred to but not known: send it in a new-order of its own first."
+        raise Refused(Issue("business-rule", text, entry.path))
 
 
 def _kept(row: Row) -> Kept:

@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from gateway.errors import Issue, Refused
 from gateway.fhir.message import Event, Message
 from gateway.records import Kept, Records
+
+log = structlog.get_logger()
 
 Category = Literal["consequence", "currency", "notification"]
 
@@ -68,7 +72,7 @@ class Registry:
     def find(self, message: Message) -> Handler | None:
         """The handler that recognises the message by its content, else the one of its event."""
         for handler in self._handlers.values():
-            if handler.recognises is not None and handler.recognises(message):
+            if handler.recognises is not None and _is_recognised(handler, handler.recognises, message):
                 return handler
         return self._handlers.get(message.event)
 
@@ -89,6 +93,14 @@ class Registry:
     def label(self, event_code: str) -> str:
         """The event's code for counting: "other" for all that no handler has."""
         return event_code if any(event.code == event_code for event in self._handlers) else "other"
+
+
+def _is_recognised(handler: Handler, recognises: Callable[[Message], bool], message: Message) -> bool:
+    try:
+        return recognises(message)
+    except Exception as error:  # noqa: BLE001 - a message is kept whatever a handler makes of it
+        log.error("recognition failed", handler=handler.name, cause=type(error).__name__)
+        return False
 
 
 registry = Registry()

@@ -228,7 +228,9 @@ def _broker_socket(var: Path) -> Path:
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(var)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"fhir-gateway-{os.getuid()}-{digest}" / "broker.sock"
+    private = Path(f"fhir-gateway-{os.getuid()}-{digest}") / "broker.sock"
+    short = Path(tempfile.gettempdir()) / private
+    return short if len(os.fsencode(short)) <= LONGEST_SOCKET_PATH else Path("/tmp") / private
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -1,4 +1,4 @@
-"""Celery: the jobs that drain lanes, and the sweep that queues again whatever is due.
+"""Celery: the jobs that drain lanes.
 
 A job carries a lane's name and nothing else. The database is the truth: a job that is lost is queued again by the
 sweep, one that comes twice finds nothing to do, and a broker that is away only delays.
@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from types import FrameType
 
@@ -25,28 +24,24 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
 from gateway import metrics, routing, settings
-from gateway.errors import DatabaseUnavailable
+from gateway.errors import DatabaseUnavailable, TookTooLong
 from gateway.fhir.check import warm
 from gateway.fhir.message import Ourselves
 from gateway.in_hand import InHand
-from gateway.logs import set_up_logs
+from gateway.logs import places_of, set_up_logs
 from gateway.notices import Notices
 from gateway.processing import Processed, Processor
 from gateway.routing import Registry
 from gateway.settings import Settings
-from gateway.store import inbox
 from gateway.store.database import Database
-from gateway.store.inbox import Waiting
+from gateway.store.inbox import Events, Waiting
 
 log = structlog.get_logger()
 
 DRAIN = "gateway.drain"
 BEAT_SECONDS = 2.0
-_NUDGE_AGAIN_AFTER = timedelta(seconds=2)
 _LANES_A_JOB = 4
 _NOTHING_EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-_LANES_A_SWEEP = 1000
-_SHORT_QUEUE = 50
 _OFTEN_SENT = (
     "Bundle",
     "MessageHeader",
@@ -67,7 +62,7 @@ _OFTEN_SENT = (
     "MedicationDispense",
     "Provenance",
 )
-_UNREACHABLE = (BrokerError, KombuError, RedisError, OSError)
+UNREACHABLE = (BrokerError, KombuError, RedisError, OSError)
 
 
 def celery_app(in_force: Settings) -> celery.Celery:
@@ -111,6 +106,15 @@ class Dispatcher:
     def queue_of(self, event_code: str) -> str:
         return self._queues.get(event_code, settings.DEFAULT_QUEUE)
 
+    def queues(self) -> list[str]:
+        return sorted({settings.DEFAULT_QUEUE, *self._queues.values()})
+
+    def events_of(self, queue: str) -> Events:
+        """The events whose messages wait for this queue; those that the settings do not name are the default one's."""
+        if queue == settings.DEFAULT_QUEUE:
+            return Events(tuple(code for code, other in self._queues.items() if other != queue), all_but=True)
+        return Events(tuple(code for code, its_queue in self._queues.items() if its_queue == queue), all_but=False)
+
     def nudge(self, lanes: Sequence[str], queue: str) -> bool:
         """Puts a job for lanes on a queue; False when the broker cannot be reached: the sweep does it later.
 
@@ -130,7 +134,7 @@ class Dispatcher:
                     serializer="json",
                     retry=False,
                 )
-        except _UNREACHABLE as error:
+        except UNREACHABLE as error:
             log.warning("lanes not queued", queue=queue, lanes=len(lanes), cause=type(error).__name__)
             return False
         return True
@@ -167,11 +171,10 @@ class Courier:
             while len(together) < _LANES_A_JOB and not self._waiting.empty():
                 together.append(self._waiting.get())
             for queue in {queue for queue, _ in together}:
-                self._dispatcher.nudge([lane for its_queue, lane in together if its_queue == queue], queue)
-
-
-class HandlerTimeoutError(Exception):
-    """A handler ran longer than `handler_timeout`."""
+                try:
+                    self._dispatcher.nudge([lane for its_queue, lane in together if its_queue == queue], queue)
+                except Exception as error:  # noqa: BLE001 - the sweep does it then; the courier must go on
+                    log.error("lanes not queued", queue=queue, cause=type(error).__name__)
 
 
 class Hand:
@@ -181,6 +184,7 @@ class Hand:
         self._in_hand = in_hand
         self._seconds = seconds
         self._overdue: Waiting | None = None
+        self.taken = 0
 
     def take_overdue(self) -> Waiting | None:
         """The message that took too long since this was last asked."""
@@ -189,15 +193,16 @@ class Hand:
 
     @contextmanager
     def __call__(self, head: Waiting) -> Iterator[None]:
-        """Raises HandlerTimeoutError in the block when it takes too long; only in a process's main thread."""
+        """Raises TookTooLong in the block when it takes too long; only in a process's main thread."""
 
         def ring(_signal: int, _frame: FrameType | None) -> None:
             self._overdue = head
-            raise HandlerTimeoutError(f"longer than {self._seconds:g} s")
+            raise TookTooLong(f"longer than {self._seconds:g} s")
 
+        self.taken += 1
         self._in_hand.take(head.id)
         before = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, 1.0)
         try:
             yield
         finally:
@@ -217,7 +222,7 @@ class Drainer:
         in_hand: InHand,
         in_force: Settings,
     ) -> None:
-        self.jobs = 0
+        self._jobs = 0
         self._hand = Hand(in_hand, in_force.handler_timeout)
         ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
         self._processor = Processor(database, registry, ourselves, in_force.retry_schedule, self._hand)
@@ -225,6 +230,11 @@ class Drainer:
         self._notices = notices
         self._in_hand = in_hand
         self._settings = in_force
+
+    @property
+    def begun(self) -> int:
+        """How many jobs and messages this worker has begun: what hangs begins nothing."""
+        return self._jobs + self._hand.taken
 
     def take_over(self) -> None:
         """Sees to the message that this worker had in hand when it died, in its life before."""
@@ -240,7 +250,7 @@ class Drainer:
         It looks again after each message: what arrived meanwhile was nudged while its predecessor was claimed. It
         hands lanes on after `lane_messages` or `lane_seconds`, and when the next message's event has another queue.
         """
-        self.jobs += 1
+        self._jobs += 1
         end = time.monotonic() + self._settings.lane_seconds
         rounds = 0
         while heads := self._hand_on_others(self._processor.find_due(lanes), queue):
@@ -268,7 +278,7 @@ class Drainer:
             if overdue is None:
                 raise
             # It was stopped in the middle of a statement, which its connection did not survive.
-            self._processor.record_failure(overdue, "Its handler took too long.", "HandlerTimeoutError")
+            self._processor.record_failure(overdue, "Its handler took too long.", "TookTooLong")
             self._notices.announce([overdue.id])
             return []
         finally:
@@ -277,54 +287,6 @@ class Drainer:
             metrics.processed(one.event, one.outcome, one.seconds)
         self._notices.announce([one.message_id for one in processed])
         return processed
-
-
-class Sweep:
-    """Queues again every lane that is due and that no job took: jobs are lost, brokers restart, retries fall due."""
-
-    def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
-        self._database = database
-        self._dispatcher = dispatcher
-
-    def run(self, now: datetime) -> int:
-        """One round; returns how many lanes it queued. A queue that is long already gets nothing more."""
-        with self._database.transaction() as connection:
-            lanes = inbox.take_due_lanes(connection, now, now - _NUDGE_AGAIN_AFTER, _LANES_A_SWEEP)
-        queued = 0
-        for queue in {self._dispatcher.queue_of(due.event_code) for due in lanes}:
-            wanted = [due.lane for due in lanes if self._dispatcher.queue_of(due.event_code) == queue]
-            if self._has_room(queue):
-                queued += sum(self._dispatcher.nudge([lane], queue) for lane in wanted)
-        return queued
-
-    def _has_room(self, queue: str) -> bool:
-        try:
-            return self._dispatcher.queue_length(queue) < _SHORT_QUEUE
-        except _UNREACHABLE:
-            return False
-
-
-def sweep_forever() -> None:
-    """The sweep as a program; it outlives a database or a broker that is away."""
-    in_force = settings.load()
-    set_up_logs(in_force)
-    sweep = Sweep(Database(in_force.database_url), Dispatcher(celery_app(in_force), in_force))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if in_force.metrics_port:
-        _serve_metrics(in_force)
-    while True:
-        try:
-            sweep.run(datetime.now(UTC))
-        except (DatabaseUnavailable, *_UNREACHABLE) as error:
-            log.warning("sweep failed", cause=type(error).__name__)
-        time.sleep(in_force.sweep_interval)
-
-
-def _serve_metrics(in_force: Settings) -> None:
-    try:
-        metrics.serve(in_force.host, in_force.metrics_port)
-    except OSError as error:
-        log.error("metrics not served", port=in_force.metrics_port, cause=error.strerror)
 
 
 def work(name: str, queues: str) -> None:
@@ -341,15 +303,22 @@ def work(name: str, queues: str) -> None:
             drainer.drain(lanes, queue)
         except DatabaseUnavailable as error:
             log.error("database unavailable", cause=str(error))
+        except Exception as error:  # noqa: BLE001 - its text may hold what a message says
+            log.error("job failed", cause=type(error).__name__, at=places_of(error))
 
-    def start_beating(sender: object, **_: object) -> None:
-        notices.beat(name, drainer.jobs)
-        sender.timer.call_repeatedly(BEAT_SECONDS, lambda: notices.beat(name, drainer.jobs))  # type: ignore[attr-defined]
-
-    signals.worker_ready.connect(start_beating, weak=False)
+    signals.worker_ready.connect(lambda **_: _beat_for_ever(notices, name, drainer), weak=False)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     drainer.take_over()
     app.worker_main(["--quiet", "worker", "--pool", "solo", "-n", name, "-Q", queues, *quiet])
+
+
+def _beat_for_ever(notices: Notices, name: str, drainer: Drainer) -> None:
+    def beat() -> None:
+        while True:
+            notices.beat(name, drainer.begun)
+            time.sleep(BEAT_SECONDS)
+
+    threading.Thread(target=beat, name="beat", daemon=True).start()
 
 
 def _drainer(name: str, app: celery.Celery, notices: Notices, in_force: Settings) -> Drainer:
@@ -358,39 +327,6 @@ def _drainer(name: str, app: celery.Celery, notices: Notices, in_force: Settings
     in_hand = InHand(in_force.var / f"{name}.in-hand")
     database = Database(in_force.database_url)
     return Drainer(database, registry, Dispatcher(app, in_force), notices, in_hand, in_force)
-
-
-class Watchdog:
-    """Tells a worker that hangs from one that has nothing to do: jobs wait in its queues, and it begins none."""
-
-    def __init__(self, name: str, in_force: Settings, patience: float = 20.0) -> None:
-        self._name = name
-        self._queues = in_force.queue_names
-        self._dispatcher = Dispatcher(celery_app(in_force), in_force)
-        self._notices = Notices(in_force.redis_url)
-        self._patience = patience + in_force.handler_timeout
-        self._jobs = -1
-        self._well_at = time.monotonic()
-
-    def __call__(self) -> bool:
-        """False when the worker should be restarted. A broker that is away is not the worker's fault."""
-        if self._is_well():
-            self._well_at = time.monotonic()
-        return time.monotonic() - self._well_at < self._patience
-
-    def _is_well(self) -> bool:
-        try:
-            beat = self._notices.find_beat(self._name)
-            if beat is None:
-                return False
-            has_begun, self._jobs = beat.jobs != self._jobs, beat.jobs
-            return has_begun or not any(self._dispatcher.queue_length(queue) for queue in self._queues)
-        except _UNREACHABLE:
-            return True
-
-    def close(self) -> None:
-        self._dispatcher.close()
-        self._notices.close()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ same Task with another status. Answers with the outcome, one of `gateway.fhir.ta
 `OperationOutcome.issue.details`. How to add a handler is written in `handlers/__init__.py`.
 
 An order has at most one open cancellation request. Which it is stands in a List that the gateway keeps for the order
-under an identifier of its own, so that neither Task has to change for it.
+for itself, under a name that no message can use, so that neither Task has to change for it.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from gateway.fhir.task import (
     status_of,
 )
 
-_OPEN_REQUESTS = "urn:x-fhir-gateway:open-cancellation-request"
+_OPEN_REQUESTS = "open-cancellation-request"
 _OPEN = ("requested", "received")
 _WHAT = "cancellation request"
 
@@ -125,22 +125,22 @@ def answer_request(entry: Entry, kept: Kept, message: Message, records: Records)
     before, status = status_of(kept.resource), status_of(entry.resource)
     _check_answer(entry, kept, task, records)
     if status in _OPEN and before == status:
-        return _state(records.keep(entry, task), records)
+        return _state(records.keep(entry, task), entry, records)
     if _is_repeat(before, status):
-        return _state(kept, records)
+        return _state(kept, entry, records)
     if status not in _OPEN:
-        _close(_target(kept, records), entry, records)
+        _close(_target(kept, entry, records), records)
     if status == "accepted":
         return _accept(entry, kept, task, records, now)
-    return _state(records.keep(entry, task), records)
+    return _state(records.keep(entry, task), entry, records)
 
 
-def close_by_end(before: Kept, order: Kept, entry: Entry, records: Records, now: str) -> Reply:
+def close_by_end(before: Kept, order: Kept, records: Records, now: str) -> Reply:
     """Rejects the open cancellation request of an order that has just ended; an empty Reply when there is none."""
     may_be_asked = COW.on_request.get(status_of(before.resource))
     if not may_be_asked or not COW.is_final(status_of(order.resource)):
         return Reply()
-    request = _close(order, entry, records)
+    request = _close(order, records)
     if request is None:
         return Reply()
     outcome = cancellation_of_task(status_of(order.resource))
@@ -172,7 +172,7 @@ def _ask(entry: Entry, message: Message, records: Records) -> Reply:
     _check_new(entry)
     target = _check_target(entry, records.follow(entry.resource["focus"], entry), message)
     outcome = _check_state(target, entry)
-    if other := _find_open(target, entry, records):
+    if other := _find_open(target, records):
         raise Refused(_already_pending(other, entry))
     now = instant(message.received_at)
     task = records.localise(entry)
@@ -182,19 +182,19 @@ def _ask(entry: Entry, message: Message, records: Records) -> Reply:
         request = records.keep(entry, _carried_out(task, outcome, order, now))
     else:
         request = records.keep(entry, task)
-        _open(target, request, entry, records)
+        _open(target, request, records)
     warnings = unresolved_references(message.entries, lambda ref, source: records.follow(ref, source) is not None)
-    answer = _state(request, records)
+    answer = _state(request, entry, records)
     return replace(answer, issues=(*answer.issues, *warnings))
 
 
 def _accept(entry: Entry, kept: Kept, task: Resource, records: Records, now: str) -> Reply:
-    target = _target(kept, records)
+    target = _target(kept, entry, records)
     if target.resource_type != "Task":
-        return _state(records.keep(entry, task), records)
+        return _state(records.keep(entry, task), entry, records)
     _check_state(target, entry)
     order = records.update(target, cancelled(target.resource, _reason(kept.resource), now))
-    return _state(records.keep(entry, _carried_out(task, Outcome.ACCEPTED, order, now)), records)
+    return _state(records.keep(entry, _carried_out(task, Outcome.ACCEPTED, order, now)), entry, records)
 
 
 def _check_new(entry: Entry) -> None:
@@ -283,9 +283,9 @@ def _our_outcome(concept: Any) -> Outcome | None:
     return next((outcome for outcome in Outcome if outcome.value in codes), None)
 
 
-def _state(request: Kept, records: Records) -> Reply:
+def _state(request: Kept, entry: Entry, records: Records) -> Reply:
     """The answer to whoever asks about a cancellation request: the two Tasks as they are now, and the outcome."""
-    outcome, target = _outcome_of(request), _target(request, records)
+    outcome, target = _outcome_of(request), _target(request, entry, records)
     text = _ANSWERS[outcome]
     if target.resource_type != "Task" and outcome == Outcome.ACCEPTED:
         text = "The cancellation request is accepted: who placed the order revokes it."
@@ -295,9 +295,17 @@ def _state(request: Kept, records: Records) -> Reply:
     return Reply((request, target), (_information(outcome, text),))
 
 
-def _target(request: Kept, records: Records) -> Kept:
-    kind, _, resource_id = request.resource["focus"]["reference"].partition("/")
-    return records.get(kind, resource_id)
+def _target(request: Kept, entry: Entry, records: Records) -> Kept:
+    """What a cancellation request that is kept is about. Raises Refused when it was kept without that."""
+    kind, _, resource_id = request.resource.get("focus", {}).get("reference", "").partition("/")
+    try:
+        return records.get(kind, resource_id)
+    except KeyError:
+        text = (
+            f"The cancellation request {_names(request)} is kept with no order that it is about, so nothing can come "
+            "of it. To cancel an order, send a cancellation request with an identifier that was not used before."
+        )
+        raise Refused(Issue("not-found", text, entry.path, outcome=Outcome.NO_SUCH_ORDER.coding)) from None
 
 
 def _carried_out(task: Resource, outcome: Outcome, order: Kept, now: str) -> Resource:
@@ -337,42 +345,36 @@ def _already_pending(other: Kept, entry: Entry) -> Issue:
     return Issue("business-rule", text, f"{entry.path}.focus", outcome=Outcome.ALREADY_PENDING.coding)
 
 
-def _find_open(target: Kept, entry: Entry, records: Records) -> Kept | None:
+def _find_open(target: Kept, records: Records) -> Kept | None:
     """The open cancellation request of an order."""
-    listed = records.follow(_list_of(target), entry)
+    listed = records.find_own("List", _name_of_list(target))
     items = listed.resource.get("entry", []) if listed else []
     return records.get("Task", items[0]["item"]["reference"].partition("/")[2]) if items else None
 
 
-def _open(target: Kept, request: Kept, entry: Entry, records: Records) -> None:
+def _open(target: Kept, request: Kept, records: Records) -> None:
     """Writes down that a cancellation request of an order is open."""
-    reference = _list_of(target)
     content: Resource = {
         "resourceType": "List",
-        "identifier": [reference["identifier"]],
         "status": "current",
         "mode": "working",
         "title": f"Open cancellation request of {target.reference}",
         "entry": [{"item": {"reference": request.reference}}],
     }
-    known = records.follow(reference, entry)
-    if known is None:
-        records.keep(Entry(_OPEN_REQUESTS, None, content))
-    else:
-        records.update(known, content)
+    records.keep_own(_name_of_list(target), content)
 
 
-def _close(target: Kept, entry: Entry, records: Records) -> Kept | None:
+def _close(target: Kept, records: Records) -> Kept | None:
     """The cancellation request that was open, which it is no longer."""
-    request = _find_open(target, entry, records)
-    listed = records.follow(_list_of(target), entry)
+    request = _find_open(target, records)
+    listed = records.find_own("List", _name_of_list(target))
     if listed is not None:
         records.update(listed, {name: value for name, value in listed.resource.items() if name != "entry"})
     return request
 
 
-def _list_of(target: Kept) -> Resource:
-    return {"type": "List", "identifier": {"system": _OPEN_REQUESTS, "value": target.reference}}
+def _name_of_list(target: Kept) -> str:
+    return f"{_OPEN_REQUESTS}|{target.reference}"
 
 
 def _names(kept: Kept) -> str:

@@ -54,7 +54,7 @@ def order_update(message: Message, records: Records) -> Reply:
     task = merged(kept.resource, records.localise(entry), now)
     _check(entry, kept, task, records)
     order = records.keep(entry, task)
-    ended = close_by_end(kept, order, entry, records, now)
+    ended = close_by_end(kept, order, records, now)
     warnings = unresolved_references(message.entries, lambda ref, source: records.follow(ref, source) is not None)
     return Reply((order, *ended.focus), (*ended.issues, *warnings))
 

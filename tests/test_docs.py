@@ -34,7 +34,9 @@ def test_every_endpoint_is_documented(tmp_path: Path, redis_url: str) -> None:
 
 
 def test_every_event_is_documented() -> None:
-    for handler in routing.load(["handlers"]):
+    ours = [handler for handler in routing.load(["handlers"]) if handler.function.__module__.startswith("handlers.")]
+    assert ours
+    for handler in ours:
         assert f"| `{handler.event.code}` | `{handler.event.system}` | {handler.category} |" in text_of("messages.md")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
-from gateway.fhir.message import Event, Message, Ourselves
+from gateway.fhir import message as fhir
+from gateway.fhir.message import Message, Ourselves
 from gateway.processing import Processor
 from gateway.receiving import Received, receive
 from gateway.records import Records
@@ -51,13 +53,19 @@ class Crashes:
         return reply
 
 
+def order_for_patient(number: str) -> dict[str, Any]:
+    """An order for one patient, the same in all of them."""
+    patient = {"resourceType": "Patient", "_url": "urn:uuid:9", "identifier": [{"system": "urn:p", "value": "1"}]}
+    return Sender().write("x", task(number, **{"for": {"reference": "urn:uuid:9"}}), others=(patient,))
+
+
 class Gateway:
     """Receives and processes with one handler, for the event `x`."""
 
     def __init__(self, url: str, handler: Any, schedule: tuple[float, ...] = AT_ONCE) -> None:
         self.database = Database(url)
         self.registry = Registry()
-        self.registry.add(Handler(Event(COW, "x"), "consequence", "X", ("Task",), handler, None))
+        self.registry.add(Handler(fhir.Event(COW, "x"), "consequence", "X", ("Task",), handler, None))
         self.processor = Processor(self.database, self.registry, OURSELVES, schedule)
 
     def receive(self, bundle: dict[str, Any], **changes: Any) -> Received:
@@ -198,11 +206,7 @@ def test_a_message_claimed_by_two_workers_takes_effect_once(make: Make) -> None:
 
 def test_orders_that_share_a_new_patient_are_processed_at_once(make: Make) -> None:
     gateway = make(keeps)
-    patient = {"resourceType": "Patient", "_url": "urn:uuid:9", "identifier": [{"system": "urn:p", "value": "1"}]}
-    orders = [
-        gateway.receive(Sender().write("x", task(str(n), **{"for": {"reference": "urn:uuid:9"}}), others=(patient,)))
-        for n in range(16)
-    ]
+    orders = [gateway.receive(order_for_patient(str(n))) for n in range(16)]
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(gateway.process, orders)) == {"ok"}
     assert gateway.count(schema.resource) == 17
@@ -225,6 +229,65 @@ def test_of_messages_processed_together_each_fails_by_itself(make: Make) -> None
     assert [outcomes[one.message_id] for one in received] == ["ok", "failed", "fatal-error"] * 2
     assert gateway.count(schema.resource) == 2
     assert gateway.count(schema.outbox) == 4
+
+
+@pytest.mark.parametrize("text", ["with a NUL \0 in it", "with half a character \ud800 in it", "long " * 5000])
+def test_whatever_a_handler_says_as_it_crashes_is_kept(make: Make, text: str) -> None:
+    def crashes(_message: Message, _records: Records) -> Reply:
+        raise RuntimeError(text)
+
+    gateway = make(crashes)
+    assert gateway.process(gateway.receive(Sender().write("x", task("1")))) == "failed"
+
+
+def test_others_are_received_while_a_handler_takes_its_time(make: Make) -> None:
+    received_meanwhile = Event()
+
+    def waits(message: Message, records: Records) -> Reply:
+        assert received_meanwhile.wait(10)
+        return keeps(message, records)
+
+    gateway = make(waits)
+    slow = gateway.receive(Sender().write("x", task("1")))
+    with ThreadPoolExecutor(1) as pool:
+        processing = pool.submit(gateway.process, slow)
+        gateway.receive(Sender().write("x", task("2")))
+        received_meanwhile.set()
+        assert processing.result() == "ok"
+
+
+def test_what_a_handler_read_and_another_changed_meanwhile_is_handled_anew(make: Make) -> None:
+    calls: list[str] = []
+
+    def is_overtaken_once(message: Message, records: Records) -> Reply:
+        reply = keeps(message, records)
+        calls.append(message.header_id or "")
+        if len(calls) == 1:
+            assert gateway.process(gateway.receive(order_for_patient("2"))) == "ok"
+        return reply
+
+    gateway = make(is_overtaken_once)
+    assert gateway.process(gateway.receive(order_for_patient("1"))) == "ok"
+    assert len(calls) == 3
+    assert gateway.count(schema.resource) == 3
+
+
+def test_a_message_behind_one_that_failed_is_known_to_wait_for_it(make: Make) -> None:
+    gateway = make(Crashes(1), schedule=(60.0,))
+    first, second = (gateway.receive(Sender().write("x", task("1"))) for _ in range(2))
+    other = gateway.receive(Sender().write("x", task("2")))
+    assert not gateway.progress(second).is_behind_failed
+    gateway.process(first)
+    assert gateway.progress(second).is_behind_failed
+    assert not gateway.progress(first).is_behind_failed
+    assert not gateway.progress(other).is_behind_failed
+
+
+def test_a_resource_of_a_later_fhir_is_refused(make: Make) -> None:
+    gateway = make(keeps)
+    later = {"resourceType": "NutritionProduct", "status": "active"}
+    received = gateway.receive(Sender().write("x", task("1"), others=(later,)), reply_format="xml")
+    assert gateway.process(received) == "fatal-error"
 
 
 def test_a_failure_recorded_twice_counts_once(make: Make) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from gateway.errors import NotAMessage
 from gateway.fhir import json
 from gateway.fhir.message import Event, Ourselves
 from gateway.receiving import Received, lane_keys, receive
+from gateway.records import Kept, Records
 from gateway.routing import Category, Handler, Registry, Reply
 from gateway.store import inbox, schema
 from gateway.store.database import Database
@@ -149,6 +151,16 @@ def test_a_response_is_kept_and_needs_no_processing(database: Database) -> None:
     assert row_of(database, received).state == "done"
 
 
+def test_a_response_that_clashes_is_kept_and_not_answered(database: Database) -> None:
+    response = {"identifier": "h", "code": "ok"}
+    keep(database, Sender().write("x", task("1"), header_id="h", bundle_id="b", response=response))
+    clash = keep(database, Sender().write("x", task("2"), header_id="h", bundle_id="b", response=response))
+    assert clash.kind == "refused"
+    with database.reading() as connection:
+        progress = inbox.get_progress(connection, clash.message_id)
+    assert (progress.state, progress.content) == ("done", None)
+
+
 def test_messages_about_one_task_share_a_lane_by_any_of_its_identifiers(database: Database) -> None:
     a, b = {"system": "urn:a", "value": "1"}, {"system": "urn:b", "value": "1"}
     lanes = [
@@ -190,3 +202,61 @@ def test_messages_without_a_task_are_in_their_senders_lane(database: Database) -
 @pytest.mark.parametrize("focus", [None, "x", [7], [{"reference": 7}], [{"identifier": "x"}], [{"reference": "#"}]])
 def test_odd_focuses_give_no_lane_keys(focus: Any) -> None:
     assert lane_keys(read(Sender().write("x", focus=focus))) == []
+
+
+def kept_task(database: Database, bundle: dict[str, Any]) -> tuple[Received, Kept]:
+    """A received message, and its Task as its handler would keep it."""
+    message = read(bundle)
+    received = keep(database, bundle)
+    with database.transaction() as connection:
+        records = Records(message, connection, message.received_at, OURSELVES.base_url)
+        kept = records.keep(message.focus()[0])
+        records.flush(connection, received.message_id)
+    return received, kept
+
+
+@pytest.mark.parametrize("end", ["", "/_history/1"])
+@pytest.mark.parametrize("identifier", [{"value": "1"}, {"system": "http://hospital.example/orders", "value": "1"}])
+def test_a_task_may_be_named_by_the_address_it_has_in_our_replies(
+    database: Database, identifier: dict[str, str], end: str
+) -> None:
+    placed, order = kept_task(database, Sender().write("x", task("", identifier=[identifier])))
+    address = f"{OURSELVES.base_url}/{order.reference}{end}"
+    other = Sender("http://pharmacy.example/fhir")
+    copy = task("", identifier=[], _url=address)
+    lanes = {
+        keep(database, other.write("x", task("c-1", focus={"reference": address}))).lane,
+        keep(database, other.write("x", task("c-2", focus={"reference": address}), others=(copy,))).lane,
+    }
+    assert lanes == {placed.lane}
+
+
+@pytest.mark.parametrize("name", ["Task/none", "Task/\x00", "Task/", "Patient/1", "Task/1/2", ""])
+def test_an_address_of_ours_that_nothing_has_is_no_hindrance(database: Database, name: str) -> None:
+    focus = {"reference": f"{OURSELVES.base_url}/{name}"}
+    assert keep(database, Sender().write("x", task("1", focus=focus))).kind == "new"
+
+
+def test_an_entry_without_identifier_is_known_by_that_of_the_reference_to_it(database: Database) -> None:
+    order = keep(database, Sender().write("x", task("1")))
+    named = {"reference": "urn:uuid:9", "identifier": task("1")["identifier"][0]}
+    unnamed = task("", identifier=[], _url="urn:uuid:9")
+    asked = keep(database, Sender().write("x", task("c-1", focus=named), others=(unnamed,)))
+    assert asked.lane == order.lane
+
+
+def test_identifiers_of_the_gateway_itself_give_no_lane_keys() -> None:
+    own = {"system": "urn:x-fhir-gateway:x", "value": "1"}
+    focus = {"type": "Task", "identifier": own}
+    assert lane_keys(read(Sender().write("x", task("", identifier=[own], focus=focus)))) == []
+
+
+def test_a_message_about_too_much_at_once_is_refused(database: Database) -> None:
+    many = [{"system": "urn:a", "value": str(number)} for number in range(101)]
+    about_one = Sender().write("x", task("", identifier=many))
+    about_the_same = Sender().write("x", task("1"), focus=[{"reference": "urn:uuid:1"}] * 101)
+    for bundle in (about_one, about_the_same):
+        with pytest.raises(NotAMessage) as refused:
+            keep(database, bundle)
+        assert "at most 100" in refused.value.issues[0].text
+    assert keep(database, Sender().write("x", task("", identifier=many[:100]))).kind == "new"

@@ -22,6 +22,7 @@ OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message",
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PATIENT = {"resourceType": "Patient", "identifier": [{"system": "urn:p", "value": "1"}], "gender": "female"}
 REQUEST = {"resourceType": "ServiceRequest", "identifier": [{"system": "urn:r", "value": "1"}], "status": "active"}
+OWN_SYSTEM = "urn:x-fhir-gateway:open-cancellation-request"
 T = TypeVar("T")
 
 
@@ -39,7 +40,7 @@ def take(database: Database, bundle: dict[str, Any], work: Callable[[Message, Re
     with database.transaction() as connection:
         records = Records(message, connection, NOW, OURSELVES.base_url)
         result = work(message, records)
-        records.flush(received.message_id)
+        records.flush(connection, received.message_id)
     return result
 
 
@@ -221,3 +222,104 @@ def test_of_two_transactions_on_one_resource_the_later_conflicts(database: Datab
 def test_what_is_not_kept_cannot_be_got(database: Database) -> None:
     with pytest.raises(KeyError):
         take(database, order(), lambda _message, records: records.get("Task", "none"))
+
+
+def test_a_task_that_is_referred_to_and_not_kept_is_refused(database: Database) -> None:
+    other = task("2", _url="urn:uuid:2")
+    for element in ({"partOf": [{"reference": "urn:uuid:2"}]}, {"focus": {"reference": "urn:uuid:3"}}):
+        request = REQUEST | {"_url": "urn:uuid:3", "basedOn": [{"reference": "urn:uuid:2"}]}
+        bundle = Sender().write("x", task("1", **element), others=(other, request))
+        with pytest.raises(Refused) as refused:
+            take(database, bundle, keep_focus)
+        [issue] = refused.value.issues
+        assert (issue.code, issue.expression) == ("business-rule", "Bundle.entry[2].resource")
+        assert "http://hospital.example/orders|2" in issue.text
+    assert versions(database) == {}
+
+
+def test_a_task_that_is_referred_to_may_be_kept_before_in_the_same_message(database: Database) -> None:
+    part = task("2", _url="urn:uuid:2", partOf=[{"reference": "urn:uuid:1"}])
+    bundle = Sender().write("x", task("1", _url="urn:uuid:1"), part)
+    kept = take(database, bundle, lambda message, records: [records.keep(entry) for entry in message.focus()])
+    assert kept[1].resource["partOf"] == [{"reference": kept[0].reference}]
+
+
+def test_a_task_that_is_kept_already_is_referred_to_and_not_touched(database: Database) -> None:
+    first = take(database, Sender().write("x", task("1")), keep_focus)
+    copy = task("1", _url="urn:uuid:1", status="completed")
+    part = task("2", partOf=[{"reference": "urn:uuid:1"}])
+    kept = take(database, Sender().write("x", part, others=(copy,)), keep_focus)
+    assert kept.resource["partOf"] == [{"reference": first.reference}]
+    assert take(database, Sender().write("x", task("1")), find_focus) == first
+
+
+def test_an_entry_that_what_is_kept_no_longer_refers_to_is_left_alone(database: Database) -> None:
+    order = take(database, Sender().write("x", task("1")), keep_focus)
+    named = {"reference": "urn:uuid:9", "identifier": task("1")["identifier"][0]}
+    bundle = Sender().write("x", task("2", focus=named), others=(task("", identifier=[], _url="urn:uuid:9"),))
+
+    def keep_meaning(message: Message, records: Records) -> Kept:
+        entry = message.focus()[0]
+        target = records.follow(entry.resource["focus"], entry)
+        assert target is not None
+        return records.keep(entry, entry.resource | {"focus": {"reference": target.reference}})
+
+    assert take(database, bundle, keep_meaning).resource["focus"] == {"reference": order.reference}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_two_entries_that_say_different_things_of_the_focus_are_refused(database: Database, known: bool) -> None:
+    if known:
+        take(database, Sender().write("x", task("1")), keep_focus)
+    twin = task("1", _url="urn:uuid:2", status="completed")
+    bundle = Sender().write("x", task("1", partOf=[{"reference": "urn:uuid:2"}]), others=(twin,))
+    with pytest.raises(Refused) as refused:
+        take(database, bundle, keep_focus)
+    [issue] = refused.value.issues
+    assert "Bundle.entry[1].resource and Bundle.entry[2].resource" in issue.text
+    assert versions(database) == ({"Task": 1} if known else {})
+
+
+def test_two_entries_that_say_different_things_of_a_patient_are_refused(database: Database) -> None:
+    twice = (PATIENT | {"_url": "urn:uuid:3"}, PATIENT | {"_url": "urn:uuid:4", "gender": "male"})
+    focus = task("1", **{"for": {"reference": "urn:uuid:3"}}, requester={"reference": "urn:uuid:4"})
+    with pytest.raises(Refused):
+        take(database, Sender().write("x", focus, others=twice), keep_focus)
+
+
+def test_an_address_used_again_means_the_entry_of_the_bundle_and_nothing_older(database: Database) -> None:
+    address = "http://hospital.example/fhir/Task/7"
+    take(database, Sender().write("x", task("1", _url=address)), keep_focus)
+    bundle = Sender().write("x", task("3", focus={"reference": address}), others=(task("2", _url=address),))
+    assert take(database, bundle, follow_focus) is None
+
+
+def test_what_the_gateway_keeps_for_itself_is_found_by_its_name_and_by_no_sender(database: Database) -> None:
+    identifier = {"system": OWN_SYSTEM, "value": "x"}
+    content = {"resourceType": "List", "identifier": [identifier], "status": "current", "mode": "working"}
+
+    def keep_own(_message: Message, records: Records) -> Kept:
+        assert records.find_own("List", "x") is None
+        kept = records.keep_own("x", content)
+        assert records.find_own("List", "x") == kept
+        return kept
+
+    own = take(database, Sender().write("x", task("1")), keep_own)
+    assert take(database, Sender().write("x", task("1")), lambda _m, records: records.find_own("List", "x")) == own
+    named = Sender().write("x", task("1", focus={"type": "List", "identifier": identifier}))
+    assert take(database, named, follow_focus) is None
+    meant = Sender().write(
+        "x", task("1", focus={"reference": "urn:uuid:2"}), others=({**content, "_url": "urn:uuid:2"},)
+    )
+    assert take(database, meant, follow_focus) is None
+    take(database, meant, keep_focus)
+    assert take(database, order(), lambda _m, records: records.keep_own("x", content | {"title": "new"})).version == 2
+
+
+def test_copies_of_what_another_party_created_may_differ(database: Database) -> None:
+    take(database, order(), keep_focus)
+    twice = (PATIENT | {"_url": "urn:uuid:3", "gender": "male"}, PATIENT | {"_url": "urn:uuid:4", "gender": "other"})
+    focus = task("2", **{"for": {"reference": "urn:uuid:3"}}, requester={"reference": "urn:uuid:4"})
+    kept = take(database, Sender("http://pharmacy.example").write("x", focus, others=twice), keep_focus)
+    assert kept.resource["for"] == kept.resource["requester"]
+    assert versions(database)["Patient"] == 1

@@ -200,3 +200,11 @@ def test_a_wrong_setting_stops_a_command_with_its_sentence(monkeypatch: pytest.M
     result = CliRunner().invoke(main, ["config"])
     assert result.exit_code == 1
     assert result.stderr == "Error: GATEWAY_PORT is 'none', but takes a whole number from 1 to 65535.\n"
+
+
+def test_the_brokers_socket_has_a_short_path_even_where_temporary_files_have_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 120)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    assert len(str(Settings(var=long / "var").broker_socket)) <= LONGEST_SOCKET_PATH

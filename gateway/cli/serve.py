@@ -49,7 +49,7 @@ def worker(processes: int | None) -> None:
 @click.option("--watch", multiple=True, metavar="NAME", help="A worker of this machine to tell its supervisor of.")
 def sweep(watch: tuple[str, ...]) -> None:
     """Queue again whatever is due, for ever. `run` and `worker` start it; more than one do no harm."""
-    from gateway.worker import sweep_forever
+    from gateway.sweeping import sweep_forever
 
     if watch:
         threading.Thread(target=_watch, args=(settings.load(), watch), name="watch", daemon=True).start()
@@ -58,7 +58,7 @@ def sweep(watch: tuple[str, ...]) -> None:
 
 def _watch(in_force: Settings, workers: tuple[str, ...]) -> None:
     """Marks the workers that hang. It is here, not in the supervisor, which must never wait for a database."""
-    from gateway.worker import Watchdog
+    from gateway.sweeping import Watchdog
 
     watched = [(Watchdog(name, in_force), programs.hanging(in_force, name)) for name in workers]
     while True:

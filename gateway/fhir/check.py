@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import ErrorDetails, SchemaValidator, ValidationError
 
 from gateway.errors import Issue
+from gateway.fhir import definitions
 from gateway.fhir.json import Number, Resource
 from gateway.fhir.models import (
     NOT_IN_R4B,
@@ -122,7 +123,7 @@ def _resource_issues(path: str, resource: Resource) -> Iterator[Issue]:
         yield _issue_of_type("required" if resource_type is None else "structure", path, resource_type)
     elif resource_type not in NOT_IN_R4B:
         known = _find_validator(resource_type)
-        if known is None:
+        if known is None or not definitions.is_resource(resource_type):
             yield _issue_of_type("not-supported", path, resource_type)
         else:
             yield from _faults(path, resource, known)

@@ -1,7 +1,8 @@
 """What a resource is known by: its business identifiers, and the sender's own address of it.
 
 Messaging relies on identifiers that the parties share, not on a server's ids. An identifier without a system is the
-sender's own and means nothing to others. A key is a 16-byte digest: every kind of identity is found in one index.
+sender's own and means nothing to others; one in a system of the gateway's own means nothing when a sender gives it. A
+key is a 16-byte digest: every kind of identity is found in one index.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 from gateway.fhir.references import Entry
 
+OWN_SYSTEMS = "urn:x-fhir-gateway:"
+_OWN_ADDRESS = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/.*)?")
 _RESTFUL = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,63})/[A-Za-z0-9\-.]{1,64}")
 
 
@@ -23,15 +26,30 @@ def key(*parts: str) -> bytes:
 
 
 def identifier_key(resource_type: str, identifier: Any, sender: str) -> bytes | None:
-    """The key of one Identifier, or None where it has no value to be known by."""
+    """The key of one Identifier that a sender gives, or None where nothing can be known by it."""
     if not isinstance(identifier, dict):
         return None
     system, value = identifier.get("system"), identifier.get("value")
     if not isinstance(value, str) or not value.strip():
         return None
+    if isinstance(system, str) and system.startswith(OWN_SYSTEMS):
+        return None
     if isinstance(system, str) and system:
         return key("identifier", resource_type, system, value)
     return key("own-identifier", resource_type, sender, value)
+
+
+def own_key(resource_type: str, name: str) -> bytes:
+    """The key of what the gateway keeps for itself under a name; no sender's identity has such a key."""
+    return key("own", resource_type, name)
+
+
+def own_address(reference: str, base_url: str) -> tuple[str, str] | None:
+    """The type and the id in an address that the gateway itself gives its resources; None for any other."""
+    if not reference.startswith(f"{base_url}/"):
+        return None
+    match = _OWN_ADDRESS.fullmatch(reference, len(base_url) + 1)
+    return (match[1], match[2]) if match else None
 
 
 def identifier_keys(entry: Entry, sender: str) -> list[bytes]:

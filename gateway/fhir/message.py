@@ -22,9 +22,20 @@ ResponseCode = Literal["ok", "transient-error", "fatal-error"]
 
 _HEADER = "Bundle.entry[0].resource"
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_CODE = re.compile(r"\S+(?: \S+)*")
-_URI = re.compile(r"\S{1,2048}")
+_VISIBLE = "[^\\s\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
+"""No white space, and nothing that a database or XML cannot hold."""
+_CODE = re.compile(f"{_VISIBLE}+(?: {_VISIBLE}+)*")
+_URI = re.compile(f"{_VISIBLE}{{1,2048}}")
 _LONGEST_CODE = 256
+_CODING = ("system", "version", "code", "display")
+_LONGEST_PARTY = 2048
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_HEADER_URL = re.compile(
+    r"(?:urn:uuid:|(?:\S*/)?MessageHeader/)(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+    f"|(?P<uuid>(?i:{_UUID}))"
+)
+_OF_ONE_MESSAGE = re.compile(f"urn:uuid:.*|{_UUID}", re.IGNORECASE | re.DOTALL)
+"""A reference that was made up for the Bundle it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,7 @@ class Event:
 class Message:
     """A message as it was received: the Bundle, and what its header says of it.
 
-    `sender` is how the sender is told from others: `source.endpoint`, with `MessageHeader.sender` where it has one.
+    `sender` is how the sender is told from others: `source.endpoint`, with what `MessageHeader.sender` is known by.
     """
 
     bundle: Resource
@@ -66,7 +77,7 @@ class Message:
 
     @property
     def is_response(self) -> bool:
-        return "response" in self.header
+        return isinstance(self.header.get("response"), dict)
 
     def focus(self, *types: str) -> list[Entry]:
         """The entries that `MessageHeader.focus` names, in its order.
@@ -116,10 +127,19 @@ def read_message(bundle: Resource, received_at: datetime) -> Message:
     if not (bundle_id or header_id or issues):
         text = "The message has no identity. Give MessageHeader.id (and Bundle.id) a new value for each new message."
         issues.append(Issue("required", text, f"{_HEADER}.id"))
-    sender = _read_sender(header, issues)
+    entries = Entries(bundle)
+    sender = _read_sender(header, entries, issues)
+    if not isinstance(header.get("response", {}), dict):
+        text = "MessageHeader.response is not an object. Leave it out of a message that answers no other."
+        issues.append(Issue("structure", text, f"{_HEADER}.response"))
     if issues or event is None:
         raise NotAMessage(*issues)
-    return Message(bundle, header, Entries(bundle), event, bundle_id, header_id, sender, received_at)
+    return Message(bundle, header, entries, event, bundle_id, header_id, sender, received_at)
+
+
+def is_uri(text: str) -> bool:
+    """Whether it has 1 to 2048 characters, none of them white space or a control character."""
+    return _URI.fullmatch(text) is not None
 
 
 def content_hash(bundle: Resource) -> bytes:
@@ -200,9 +220,9 @@ def _read_event(header: Resource, issues: list[Issue]) -> Event | None:
     coding, uri = header.get("eventCoding"), header.get("eventUri")
     if isinstance(coding, dict) and uri is None:
         code, system = _text(coding.get("code")), _text(coding.get("system"))
-        if _CODE.fullmatch(code) and len(code) <= _LONGEST_CODE and (not system or _URI.fullmatch(system)):
+        if _CODE.fullmatch(code) and len(code) <= _LONGEST_CODE and (not system or is_uri(system)):
             return Event(system, code)
-    elif coding is None and _URI.fullmatch(_text(uri)):
+    elif coding is None and is_uri(_text(uri)):
         return Event(None, _text(uri))
     text = (
         "MessageHeader has no usable event. Give it one: an eventCoding with system and code (no white space around "
@@ -224,31 +244,53 @@ def _read_id(value: Any, path: str, issues: list[Issue]) -> str | None:
 
 def _id_in_full_url(entry: Resource) -> str | None:
     """Some networks give the header no id: its fullUrl then holds the only one."""
-    last = re.split(r"[/:]", _text(entry.get("fullUrl")))[-1]
-    return last if _ID.fullmatch(last) else None
+    named = _HEADER_URL.fullmatch(_text(entry.get("fullUrl")).strip())
+    return named["id"] or named["uuid"] if named else None
 
 
-def _read_sender(header: Resource, issues: list[Issue]) -> str:
-    source, sender = _dict(header.get("source")), _dict(header.get("sender"))
-    identifier = _dict(sender.get("identifier"))
-    organisation = "|".join(filter(None, (_text(identifier.get("system")), _text(identifier.get("value")))))
-    named = [_text(source.get("endpoint")), organisation or _text(sender.get("reference"))]
-    found = " ".join(filter(None, named))
-    if not found:
+def _read_sender(header: Resource, entries: Entries, issues: list[Issue]) -> str:
+    endpoint, party = _text(_dict(header.get("source")).get("endpoint")), _party(header.get("sender"), entries)
+    if not endpoint and not party:
         text = "The message does not say who sent it. Put the sender's address into MessageHeader.source.endpoint."
         issues.append(Issue("required", text, f"{_HEADER}.source.endpoint"))
-    elif not all(not name or _URI.fullmatch(name) for name in named[:1]) or len(found) > 4096:
-        text = "MessageHeader.source.endpoint is not a url: it has white space in it, or more than 2048 characters."
+    if endpoint and not is_uri(endpoint):
+        text = (
+            "MessageHeader.source.endpoint is not a url: it has white space or control characters in it, or more than "
+            "2048 characters."
+        )
         issues.append(Issue("value", text, f"{_HEADER}.source.endpoint"))
-    return found
+    if len(party) > _LONGEST_PARTY or json.FORBIDDEN.search(party):
+        text = f"What MessageHeader.sender is known by has control characters or more than {_LONGEST_PARTY} characters."
+        issues.append(Issue("value", text, f"{_HEADER}.sender"))
+    return " ".join(filter(None, (endpoint, party)))
+
+
+def _party(reference: Any, entries: Entries) -> str:
+    """What a party is known by from message to message: its identifier, else a reference that lasts."""
+    identifier, _ = _identified(reference, entries)
+    literal = _text(_dict(reference).get("reference")).split("/_history/")[0].strip()
+    known_by = "|".join(filter(None, (_text(identifier.get("system")), _text(identifier.get("value")))))
+    return known_by or ("" if _OF_ONE_MESSAGE.fullmatch(literal) else literal)
+
+
+def _identified(reference: Any, entries: Entries) -> tuple[Resource, Any]:
+    """The Identifier, empty if there is none, and the type of what is referred to, by the Bundle where it is in it."""
+    given = _dict(reference)
+    literal = _text(given.get("reference"))
+    if _dict(given.get("identifier")) or not literal:
+        return _dict(given.get("identifier")), given.get("type")
+    entry = entries.resolve(literal, next(iter(entries)))
+    if entry is None:
+        return {}, given.get("type")
+    first = next(iter(_list(entry.resource.get("identifier"))), None)
+    return _dict(first), entry.resource.get("resourceType")
 
 
 def _same_event(header: Resource) -> Resource:
-    if "eventUri" in header:
-        return {"eventUri": header["eventUri"]}
+    if uri := _text(header.get("eventUri")):
+        return {"eventUri": uri}
     coding = header["eventCoding"]
-    names = ("system", "version", "code", "display")
-    return {"eventCoding": {name: coding[name] for name in names if isinstance(coding.get(name), str) and coding[name]}}
+    return {"eventCoding": {name: coding[name] for name in _CODING if _is_string(coding.get(name))}}
 
 
 def _exchanged_addresses(request: Message, ourselves: Ourselves) -> Resource:
@@ -259,32 +301,30 @@ def _exchanged_addresses(request: Message, ourselves: Ourselves) -> Resource:
     source = _dict(request.header.get("source"))
     if _text(source.get("endpoint")):
         destination = {"endpoint": source["endpoint"]}
-        if isinstance(source.get("name"), str) and source["name"].strip():
+        if _is_string(source.get("name")):
             destination = {"name": source["name"]} | destination
         if receiver := _logical(request, request.header.get("sender")):
             destination["receiver"] = receiver
         exchanged["destination"] = [destination]
     if sender := _logical(request, to_us.get("receiver")):
         exchanged["sender"] = sender
-    usable = endpoint if _URI.fullmatch(endpoint) else ourselves.endpoint
+    usable = endpoint if is_uri(endpoint) else ourselves.endpoint
     return exchanged | {"source": {"name": ourselves.name, "endpoint": usable}}
 
 
 def _logical(request: Message, reference: Any) -> Resource | None:
     """The party by its identifier: what refers into the request's Bundle would refer to nothing in the response's."""
-    given = _dict(reference)
-    identifier = given.get("identifier")
-    kind = given.get("type")
-    if not identifier and _text(given.get("reference")):
-        entry = request.entries.resolve(given["reference"], next(iter(request.entries)))
-        if entry is not None:
-            identifier = next(iter(_list(entry.resource.get("identifier"))), None)
-            kind = entry.resource.get("resourceType")
-    value, system = _text(_dict(identifier).get("value")), _text(_dict(identifier).get("system"))
-    if not value.strip() or (system and not _URI.fullmatch(system)):
+    identifier, kind = _identified(reference, request.entries)
+    value, system = identifier.get("value"), _text(identifier.get("system"))
+    if not _is_string(value) or (system and not is_uri(system)):
         return None
     logical: Resource = {"identifier": {"system": system, "value": value} if system else {"value": value}}
-    return {"type": kind} | logical if isinstance(kind, str) and _URI.fullmatch(kind) else logical
+    return {"type": kind} | logical if is_uri(_text(kind)) else logical
+
+
+def _is_string(value: Any) -> bool:
+    """Whether it can be said again: FHIR's string is never blank."""
+    return isinstance(value, str) and not value.isspace() and value != "" and not json.FORBIDDEN.search(value)
 
 
 def _list(value: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.errors import Issue
-from gateway.fhir.json import Resource
+from gateway.fhir.json import FORBIDDEN, Resource
 
 _ALL_OK = Issue("informational", "All OK", severity="information")
 
@@ -17,11 +17,16 @@ def operation_outcome(issues: Iterable[Issue]) -> Resource:
 
 
 def _issue(issue: Issue) -> dict[str, Any]:
-    details: dict[str, Any] = {"text": issue.text}
+    details: dict[str, Any] = {"text": _writable(issue.text)}
     if issue.outcome:
         system, code = issue.outcome
         details = {"coding": [{"system": system, "code": code}], **details}
     element: dict[str, Any] = {"severity": issue.severity, "code": issue.code, "details": details}
-    if issue.expression:
-        element["expression"] = [issue.expression]
+    if expression := _writable(issue.expression or "").strip():
+        element["expression"] = [expression]
     return element
+
+
+def _writable(text: str) -> str:
+    """`text`, which may quote a sender, with U+FFFD for every character that no XML can have in it."""
+    return FORBIDDEN.sub("\ufffd", text)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.errors import Issue, Refused
+from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.message import Message
 from gateway.fhir.references import Entry, references_in
 
@@ -190,8 +191,8 @@ def only_task(message: Message) -> Entry:
 
 
 def identifiers_of(resource: Resource) -> list[str]:
-    """The business identifiers as "system|value" (or "value"), in their order."""
-    return ["|".join(filter(None, name)) for name in _names(resource)]
+    """The business identifiers as "system|value" (or "value"), in their order; the gateway's own are none."""
+    return ["|".join(filter(None, name)) for name in _names(resource) if not name[0].startswith(OWN_SYSTEMS)]
 
 
 def check_new(task: Resource, path: str, machine: StateMachine = COW) -> list[Issue]:

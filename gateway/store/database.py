@@ -34,7 +34,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         parsed = sa.make_url(url)
-        is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.is_sqlite = is_sqlite = parsed.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(parsed) if is_sqlite else _postgresql_engine(parsed)
         self._turn = Turn(f"{parsed.database}.turn") if is_sqlite else nullcontext()
         self._together = Together(self.transaction) if is_sqlite else None
@@ -127,7 +127,12 @@ def upgrade(url: str) -> None:
 
 
 # Threads keep their connections, and end each transaction themselves: no pool, and nothing to reset.
-_OURS: dict[str, Any] = {"poolclass": sa.NullPool, "pool_reset_on_return": None, "isolation_level": "AUTOCOMMIT"}
+_OURS: dict[str, Any] = {
+    "poolclass": sa.NullPool,
+    "pool_reset_on_return": None,
+    "isolation_level": "AUTOCOMMIT",
+    "hide_parameters": True,
+}
 
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:

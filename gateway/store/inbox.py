@@ -13,7 +13,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from gateway.store.schema import WAITING, lane_key, message, outbox
+from gateway.errors import Conflict
+from gateway.store.schema import DEAD, WAITING, lane_key, message, outbox
 from gateway.store.statements import Statement, insert, many
 
 State = Literal["new", "failed", "done", "dead"]
@@ -72,10 +73,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a message has come, with the reply once there is one (`content` in `format`, json or xml)."""
+    """How far a message has come, with the reply once there is one (`content` in `format`, json or xml).
+
+    `is_behind_failed`: an earlier message of its lane has failed, and it waits until that one's tries are over.
+    """
 
     state: State
     attempts: int
+    is_behind_failed: bool
     response_code: str | None
     content: bytes | None
     format: str | None
@@ -130,7 +135,7 @@ _ADD_LANES = many(
 
 
 def join_lane(connection: sa.Connection, digests: Sequence[bytes]) -> str:
-    """The lane of a Task known by any of these keys; the keys without a lane join it.
+    """The lane of a Task known by any of these keys; the keys without a lane join it. Raises Conflict.
 
     Two lanes that turn out to be one Task's stay two: what was received before cannot be put in order any more, and a
     Task that is found twice is refused when it is processed.
@@ -141,10 +146,9 @@ def join_lane(connection: sa.Connection, digests: Sequence[bytes]) -> str:
     if not fresh:
         return lane
     named = {f"digest_{n}": digest for n, digest in enumerate(fresh)}
-    added = _ADD_LANES(len(fresh)).run(connection, {**named, "lane": lane})
-    if kept or len(added) == len(fresh):
-        return lane
-    return min(lane for _, lane in _find_lanes(connection, digests))
+    if len(_ADD_LANES(len(fresh)).run(connection, {**named, "lane": lane})) < len(fresh):
+        raise Conflict("another message of the same Task was received first")
+    return lane
 
 
 def _find_lanes(connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple[bytes, str]]:
@@ -212,8 +216,22 @@ def fail(connection: sa.Connection, head: Waiting, cause: str, due_at: datetime 
     return connection.execute(failed).rowcount == 1
 
 
+_earlier = message.alias("earlier")
+_BEHIND_FAILED = sa.exists().where(
+    _earlier.c.lane == message.c.lane,
+    _earlier.c.id < message.c.id,
+    sa.text(f"earlier.{WAITING}"),
+    sa.literal_column("earlier.state = 'failed'"),
+)
 _PROGRESS = Statement(
-    sa.select(message.c.state, message.c.attempts, outbox.c.response_code, outbox.c.content, outbox.c.format)
+    sa.select(
+        message.c.state,
+        message.c.attempts,
+        _BEHIND_FAILED.label("is_behind_failed"),
+        outbox.c.response_code,
+        outbox.c.content,
+        outbox.c.format,
+    )
     .select_from(message.outerjoin(outbox, outbox.c.message_id == message.c.id))
     .where(message.c.id == sa.bindparam("message_id"))
 )
@@ -226,36 +244,36 @@ def get_progress(connection: sa.Connection, message_id: int) -> Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class DueLane:
-    """A lane whose oldest message is due, and that message's event."""
+class Events:
+    """The events of one queue: those with these codes, or all but those."""
 
-    lane: str
-    event_code: str
+    codes: tuple[str, ...]
+    all_but: bool
 
 
-def take_due_lanes(connection: sa.Connection, now: datetime, nudged_before: datetime, limit: int) -> list[DueLane]:
-    """The lanes to put on the queue: head due, and not nudged since it fell due, or not since `nudged_before`.
+def take_due_lanes(
+    connection: sa.Connection, now: datetime, nudged_before: datetime, events: Events, limit: int
+) -> list[str]:
+    """The lanes to put on a queue: head due, and not nudged since it fell due, or not since `nudged_before`.
 
-    Marks them nudged now.
+    Marks them nudged now. A head that a worker has in hand is passed over.
     """
     heads = sa.select(sa.func.min(message.c.id)).where(_WAITS).group_by(message.c.lane)
+    is_one_of_them = message.c.event_code.in_(events.codes)
     due = (
         sa.select(message.c.id)
         .where(
             message.c.id.in_(heads),
             message.c.due_at <= now,
             sa.or_(message.c.nudged_at < message.c.due_at, message.c.nudged_at <= nudged_before),
+            sa.not_(is_one_of_them) if events.all_but else is_one_of_them,
         )
         .order_by(message.c.id)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    nudged = (
-        sa.update(message)
-        .where(message.c.id.in_(due))
-        .values(nudged_at=now)
-        .returning(message.c.lane, message.c.event_code)
-    )
-    return [DueLane(*row) for row in connection.execute(nudged)]
+    nudged = sa.update(message).where(message.c.id.in_(due)).values(nudged_at=now).returning(message.c.lane)
+    return list(connection.scalars(nudged))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,4 +290,4 @@ def count_waiting(connection: sa.Connection) -> Backlog:
 
 
 def count_dead(connection: sa.Connection) -> int:
-    return connection.scalar(sa.select(sa.func.count()).where(message.c.state == "dead")) or 0
+    return connection.scalar(sa.select(sa.func.count()).select_from(message).where(sa.text(f"message.{DEAD}"))) or 0

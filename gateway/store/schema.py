@@ -31,6 +31,7 @@ Digest = sa.LargeBinary(16)
 # Literal, not bound: only so does a planner see that a partial index answers the question.
 WAITING = "state IN ('new', 'failed')"
 DUE = "state = 'due'"
+DEAD = "state = 'dead'"
 
 message = sa.Table(
     "message",
@@ -46,7 +47,6 @@ message = sa.Table(
     sa.Column("lane", sa.Text, nullable=False, comment="what must take effect in the order received"),
     sa.Column("content_hash", sa.LargeBinary(32), nullable=False),
     sa.Column("media_type", sa.Text, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False, comment="the exact bytes received"),
     sa.Column("reply_format", sa.Text, nullable=False, comment="json or xml"),
     sa.Column("reply_to", sa.Text, comment="the address of an answer that is sent later"),
     sa.Column("later", sa.Boolean, nullable=False, comment="async=true: nobody waits for the answer"),
@@ -58,6 +58,7 @@ message = sa.Table(
     sa.Column("nudged_at", Instant, nullable=False, comment="when its lane was last put on the queue"),
     sa.Column("error", sa.Text, comment="the cause of the last failure"),
     sa.Column("done_at", Instant),
+    sa.Column("body", sa.LargeBinary, nullable=False, comment="the exact bytes received"),
     sa.Index("message_bundle_key", "bundle_key", unique=True),
     sa.Index("message_header_key", "header_key", unique=True),
     sa.Index(
@@ -67,6 +68,7 @@ message = sa.Table(
         postgresql_where=sa.text(WAITING),
         sqlite_where=sa.text(WAITING),
     ),
+    sa.Index("message_dead", "id", postgresql_where=sa.text(DEAD), sqlite_where=sa.text(DEAD)),
 )
 
 lane_key = sa.Table(

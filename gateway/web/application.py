@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway import metrics, settings
 from gateway.errors import DatabaseUnavailable, Issue, NotAMessage, Refused, TooLarge, Unreadable
-from gateway.logs import set_up_logs
+from gateway.logs import places_of, set_up_logs
 from gateway.settings import Settings
 from gateway.web import context, metadata, operations, process_message
 from gateway.web.answers import outcome_response
@@ -107,6 +107,6 @@ def _database_unavailable(error: DatabaseUnavailable) -> Response:
 
 
 def _fault(error: Exception) -> Response:
-    log.error("fault", cause=type(error).__name__, exc_info=error)
+    log.error("fault", cause=type(error).__name__, at=places_of(error))
     text = f"The gateway failed on this request; its operator finds the cause in the log under {g.request_id}."
     return outcome_response(500, Issue("exception", text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from flask import Blueprint, Response, g, request
 from gateway import metrics
 from gateway.errors import Issue, NotAMessage
 from gateway.fhir import formats
-from gateway.fhir.message import Message, read_message
+from gateway.fhir.message import Message, is_uri, read_message
 from gateway.fhir.parameters import unwrap
 from gateway.receiving import Received, Submission, receive
 from gateway.replies import write_reply
@@ -22,6 +23,8 @@ from gateway.web.body import read_body
 from gateway.web.context import Context
 from gateway.web.negotiation import Answer, request_format
 from gateway.web.waiting import wait_for
+
+_ABSOLUTE = re.compile(r"https?://[^/?#]|(?!https?:)[a-z][a-z0-9+.\-]*:.", re.IGNORECASE)
 
 endpoints = Blueprint("process_message", __name__, url_prefix="/fhir")
 
@@ -37,7 +40,7 @@ def process_message() -> Response:
     media_type = request.headers.get("Content-Type")
     sent = request_format(media_type)
     answer = wanted_answer()
-    later = _read_async()
+    later, reply_to = _read_async(), _read_response_url()
     body = read_body(
         request.stream,
         request.content_length,
@@ -45,11 +48,10 @@ def process_message() -> Response:
         here.settings.max_message_bytes,
     )
     message = read_message(unwrap(formats.parse(body, sent)), datetime.now(UTC))
-    reply_to = request.args.get("response-url") or message.source_endpoint
-    submission = Submission(body, media_type or "", answer.format, reply_to if later else None, later, g.request_id)
+    destination = (reply_to or message.source_endpoint) if later else None
+    submission = Submission(body, media_type or "", answer.format, destination, later, g.request_id)
     received = receive(here.database, here.registry, here.ourselves, message, submission)
-    handler = here.registry.find(message)
-    metrics.received(handler.event.code if handler else "other", received.kind)
+    metrics.received(here.registry.label(message.event.code), received.kind)
     if message.is_response:
         text = "This response is kept. There is no response to a response."
         return outcome_response(202, Issue("informational", text, severity="information"))
@@ -65,6 +67,19 @@ def _read_async() -> bool:
     if value not in ("true", "false"):
         raise NotAMessage(Issue("value", f"The parameter async is true or false, not {value[:40]}."))
     return value == "true"
+
+
+def _read_response_url() -> str | None:
+    value = request.args.get("response-url")
+    if not value:
+        return None
+    if not is_uri(value) or not _ABSOLUTE.match(value):
+        text = (
+            "The parameter response-url is not an absolute url: give it a scheme (https://..., urn:...), no white "
+            "space or control characters, and at most 2048 characters."
+        )
+        raise NotAMessage(Issue("value", text))
+    return value
 
 
 def _nudge(here: Context, received: Received, message: Message) -> None:
@@ -94,10 +109,12 @@ def _answer(here: Context, message: Message, answer: Answer, progress: Progress)
             content = formats.serialize(formats.parse(content, progress.format or "json"), answer.format)
         return Response(content, 200, content_type=answer.content_type)
     if progress.state == "new":
-        text = (
-            f"The message is kept, but has not been processed within {here.settings.reply_timeout:g} s. "
-            "Send it again, unchanged, for its answer: it takes effect once."
+        what = (
+            "waits for an earlier message about the same, which failed and is tried again."
+            if progress.is_behind_failed
+            else f"has not been processed within {here.settings.reply_timeout:g} s."
         )
+        text = f"The message is kept, but {what} Send it again, unchanged, for its answer: it takes effect once."
         return outcome_response(504, Issue("timeout", text))
     return resource_response(200, _write_transient_error(here, message, progress), answer)
 

@@ -21,8 +21,10 @@ class WaitingRoom:
 
     def call(self, message_id: int) -> None:
         """Wakes everyone who waits for a message."""
-        for called in self._waiting.get(message_id, ()):
-            called.set()
+        with self._lock:
+            called = list(self._waiting.get(message_id, ()))
+        for each in called:
+            each.set()
 
     @contextmanager
     def seat(self, message_id: int) -> Iterator[threading.Event]:
@@ -40,10 +42,13 @@ class WaitingRoom:
 
 
 def wait_for(called: threading.Event, look: Callable[[], Progress], deadline: float) -> Progress:
-    """How far the message has come when it is no longer `new`, or at the deadline (`time.monotonic()`)."""
+    """How far the message has come when it is no longer `new`, at the deadline (`time.monotonic()`) at the latest.
+
+    Nobody waits for a message behind one that failed: that takes too long, and there are only so many threads.
+    """
     while True:
         called.wait(max(0.0, min(LOOK_SECONDS, deadline - time.monotonic())))
         called.clear()
         progress = look()
-        if progress.state != "new" or time.monotonic() >= deadline:
+        if progress.state != "new" or progress.is_behind_failed or time.monotonic() >= deadline:
             return progress

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from fhir.resources.R4B.bundle import Bundle
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.errors import Issue, NotAMessage, Refused
-from gateway.fhir.message import Event, Ourselves, compose_reply, content_hash
+from gateway.errors import Issue, NotAMessage, Refused, Unreadable
+from gateway.fhir import json, xml
+from gateway.fhir.check import check_structure
+from gateway.fhir.message import Event, Ourselves, compose_reply, content_hash, is_uri
 from gateway.fhir.outcome import operation_outcome
 from tests.senders import Sender, read, task
 
@@ -26,6 +32,24 @@ def without(bundle: dict[str, Any], *names: str) -> dict[str, Any]:
     for name in names:
         header_of(bundle).pop(name, None)
     return bundle
+
+
+def put(bundle: dict[str, Any], path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    """Sets an element of the header, if what contains it is still there."""
+    *way, last = path
+    inner: Any = header_of(bundle)
+    for step in way:
+        members = dict(enumerate(inner)) if isinstance(inner, list) else inner
+        inner = members.get(step) if isinstance(members, dict) else None
+    if isinstance(inner, dict):
+        inner[last] = value
+    return bundle
+
+
+def organisation(url: str, *identifiers: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Organization", "_url": url, "name": "H"} | (
+        {"identifier": [*identifiers]} if identifiers else {}
+    )
 
 
 def expressions(refused: Refused) -> list[str | None]:
@@ -61,12 +85,123 @@ def test_two_organisations_behind_one_endpoint_are_two_senders() -> None:
 
 @pytest.mark.parametrize(
     ("full_url", "found"),
-    [("urn:uuid:0f1c", "0f1c"), ("MessageHeader/0f1c", "0f1c"), ("http://a.example/MessageHeader/0f1c", "0f1c")],
+    [
+        ("urn:uuid:0f1c", "0f1c"),
+        ("MessageHeader/0f1c", "0f1c"),
+        ("http://a.example/MessageHeader/0f1c", "0f1c"),
+        ("http://a.example/MessageHeader/0f1c/_history/2", "0f1c"),
+        ("0B9F2C3E-4d5a-6789-abcd-ef0123456789", "0B9F2C3E-4d5a-6789-abcd-ef0123456789"),
+        ("http://a.example", None),
+        ("http://a.example/fhir", None),
+        ("http://a.example/Bundle/0f1c", None),
+        ("http://a.example/MessageHeader", None),
+        ("urn:oid:1.2.3", None),
+        ("MessageHeader/no id", None),
+    ],
 )
-def test_a_header_without_id_is_known_by_its_full_url(full_url: str, found: str) -> None:
+def test_a_header_without_id_is_known_by_its_full_url(full_url: str, found: str | None) -> None:
     bundle = without(Sender().write("x", task("1")), "id")
     bundle["entry"][0]["fullUrl"] = full_url
     assert read(bundle).header_id == found
+
+
+def test_a_sender_named_by_a_reference_is_known_by_the_identifier_of_what_it_refers_to() -> None:
+    senders = {
+        read(
+            Sender("http://a.example").write(
+                "x",
+                task("1"),
+                others=(organisation(url, {"system": "urn:o", "value": "H"}, {"value": url}),),
+                sender={"reference": url},
+            )
+        ).sender
+        for url in ("urn:uuid:11", "urn:uuid:22", "http://a.example/Organization/1")
+    }
+    assert senders == {"http://a.example urn:o|H"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "known_by"),
+    [
+        ("urn:uuid:11", ""),
+        ("URN:UUID:0b9f2c3e-4d5a-6789-abcd-ef0123456789", ""),
+        ("0b9f2c3e-4d5a-6789-abcd-ef0123456789", ""),
+        ("http://a.example/Organization/1", " http://a.example/Organization/1"),
+        ("http://a.example/Organization/1/_history/3", " http://a.example/Organization/1"),
+        ("Organization/1", " Organization/1"),
+    ],
+)
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_a_reference_made_for_one_message_tells_nothing_of_the_sender(
+    reference: str, known_by: str, is_inside: bool
+) -> None:
+    others = (organisation(reference),) if is_inside else ()
+    bundle = Sender("http://a.example").write("x", task("1"), others=others, sender={"reference": reference})
+    assert read(bundle).sender == f"http://a.example{known_by}"
+
+
+def test_who_is_named_by_such_a_reference_only_is_not_named() -> None:
+    bundle = Sender().write("x", task("1"), source={"name": "A"}, sender={"reference": "urn:uuid:11"})
+    with pytest.raises(NotAMessage, match="who sent it"):
+        read(bundle)
+
+
+UNFIT_FOR_A_DATABASE = [
+    ("eventCoding", "system"),
+    ("eventCoding", "code"),
+    ("eventUri",),
+    ("id",),
+    ("source", "endpoint"),
+    ("sender", "identifier", "system"),
+    ("sender", "identifier", "value"),
+    ("sender", "reference"),
+]
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x01", "\ud800", "\uffff"])
+@pytest.mark.parametrize("path", UNFIT_FOR_A_DATABASE, ids=".".join)
+def test_what_is_kept_of_a_header_has_no_character_that_a_database_cannot_hold(
+    path: tuple[str, ...], character: str
+) -> None:
+    sender = {"identifier": {"system": "urn:o", "value": "A"}} if "identifier" in path else {}
+    bundle = put(Sender().write("x", task("1"), sender=sender), path, f"urn:a{character}b")
+    if path == ("eventUri",):
+        without(bundle, "eventCoding")
+    with pytest.raises(NotAMessage):
+        read(bundle)
+
+
+@pytest.mark.parametrize("escape", [rb"\u0000", rb"\ud800"])
+@pytest.mark.parametrize("path", [*UNFIT_FOR_A_DATABASE, ("source", "name")], ids=".".join)
+def test_no_such_character_comes_through_json(path: tuple[str, ...], escape: bytes) -> None:
+    sender = {"identifier": {"system": "urn:o", "value": "A"}} if "identifier" in path else {}
+    bundle = put(Sender().write("x", task("1"), sender=sender), path, "a?b")
+    with pytest.raises(Unreadable):
+        json.parse(orjson.dumps(bundle).replace(b"a?b", b"a" + escape + b"b"))
+
+
+@pytest.mark.parametrize("text", ["", " ", "http://a b", "urn:a\x00", "urn:\x7f", "urn:\x85", "urn:\ufffe", "x" * 2049])
+def test_a_uri_has_no_white_space_and_no_control_characters(text: str) -> None:
+    assert not is_uri(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://a.example/x?y=1#z", "urn:oid:1.2", "x", "http://a.example/\u00e9", "x" * 2048]
+)
+def test_any_other_text_may_be_a_uri(text: str) -> None:
+    assert is_uri(text)
+
+
+@pytest.mark.parametrize("response", [None, [], "ok", True])
+def test_a_response_that_is_no_object_is_refused(response: Any) -> None:
+    with pytest.raises(NotAMessage) as refused:
+        read(Sender().write("x", task("1"), response=response))
+    assert expressions(refused.value) == ["Bundle.entry[0].resource.response"]
+
+
+def test_a_message_with_a_response_is_a_response() -> None:
+    assert read(Sender().write("x", response={"identifier": "1", "code": "ok"})).is_response
+    assert not read(Sender().write("x")).is_response
 
 
 def test_all_that_is_wrong_with_an_envelope_is_said_at_once() -> None:
@@ -159,3 +294,73 @@ def test_a_party_named_by_reference_is_answered_by_its_identifier() -> None:
     bundle = Sender().write("x", task("1"), others=(organisation,), sender={"reference": "urn:uuid:11"})
     header = header_of(compose_reply(read(bundle), "ok", OURSELVES, NOW))
     assert header["destination"][0]["receiver"] == {"type": "Organization", "identifier": {"value": "H"}}
+
+
+def test_an_event_uri_that_is_null_is_none() -> None:
+    header = header_of(compose_reply(read(Sender().write("x", task("1"), eventUri=None)), "ok", OURSELVES, NOW))
+    assert "eventUri" not in header
+    assert header["eventCoding"]["code"] == "x"
+
+
+PARTY = {"reference": "urn:uuid:11", "type": "Organization", "identifier": {"system": "urn:o", "value": "A"}}
+DESTINATION = {"name": "G", "endpoint": OURSELVES.endpoint, "receiver": PARTY}
+HEADER: dict[str, Any] = {
+    "eventCoding": {"system": "urn:e", "version": "1", "code": "x", "display": "X"},
+    "source": {"name": "A", "endpoint": "http://a.example"},
+    "sender": PARTY,
+    "destination": DESTINATION,
+}
+PARTY_PATHS = (("reference",), ("type",), ("identifier",), ("identifier", "system"), ("identifier", "value"))
+PATHS: list[tuple[str | int, ...]] = [
+    ("id",),
+    ("meta",),
+    ("focus",),
+    ("focus", 0, "reference"),
+    ("response",),
+    ("eventUri",),
+    ("eventCoding",),
+    *[("eventCoding", name) for name in ("system", "version", "code", "display")],
+    *[("source",), ("source", "name"), ("source", "endpoint")],
+    *[("sender",), *[("sender", *path) for path in PARTY_PATHS]],
+    *[("destination",), *[("destination", 0, name) for name in DESTINATION]],
+    *[("destination", 0, "receiver", *path) for path in PARTY_PATHS],
+]
+TEXTS = st.text(max_size=5) | st.sampled_from(("urn:x", " ", "\x00", "urn:x\x01", "\uffff", "a\xa0b", "\ufffe", "a b"))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(("system", "value", "code", "endpoint", "identifier", "x")), inner, max_size=3
+        )
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(PATHS), VALUES), max_size=3), VALUES, st.booleans())
+def test_whatever_a_header_has_in_it_the_reply_is_valid(
+    changes: list[tuple[tuple[str | int, ...], Any]], identifier: Any, is_by_reference: bool
+) -> None:
+    # given
+    header: dict[str, Any] = copy.deepcopy(HEADER | {"destination": [DESTINATION]})
+    named = organisation("urn:uuid:11") | {"identifier": [identifier]}
+    bundle = Sender().write("x", task("1"), others=(named,), **header)
+    if is_by_reference:
+        bundle = put(bundle, ("sender",), {"reference": "urn:uuid:11"})
+    for path, value in changes:
+        put(bundle, path, value)
+
+    # when
+    try:
+        message = read(bundle)
+    except NotAMessage:
+        return
+    reply = compose_reply(message, "ok", OURSELVES, NOW)
+
+    # then
+    Bundle.model_validate(reply)
+    assert check_structure(reply) == []
+    assert json.parse(json.serialize(reply)) == reply
+    assert json.canonical(xml.parse(xml.serialize(reply))) == json.canonical(reply)

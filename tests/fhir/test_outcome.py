@@ -1,8 +1,10 @@
 """The OperationOutcome says what the issues say, where FHIR has it."""
 
+import pytest
 from fhir.resources.R4B.operationoutcome import OperationOutcome
 
 from gateway.errors import Issue
+from gateway.fhir import json, xml
 from gateway.fhir.check import check_structure
 from gateway.fhir.outcome import operation_outcome
 
@@ -47,3 +49,27 @@ def test_what_is_said_is_valid_fhir() -> None:
     for outcome in (operation_outcome([]), operation_outcome([FULL, Issue("invalid", "Wrong.")])):
         OperationOutcome.model_validate(outcome)
         assert check_structure(outcome) == []
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x01", "\x1f", "\ud800", "\ufffe", "\uffff"])
+def test_a_character_that_cannot_be_written_is_shown_as_one_that_is_unknown(character: str) -> None:
+    issue = Issue("value", f"Not {character}.", f"Bundle.`{character}`")
+
+    outcome = operation_outcome([issue])
+
+    (said,) = outcome["issue"]
+    assert (said["details"]["text"], said["expression"]) == ("Not \ufffd.", ["Bundle.`\ufffd`"])
+    assert xml.parse(xml.serialize(outcome)) == json.parse(json.serialize(outcome)) == outcome
+
+
+def test_what_can_be_written_is_left_as_it_is() -> None:
+    (issue,) = operation_outcome([Issue("value", "A\ttab,\na line, \u00e9 and \U0001f600.")])["issue"]
+
+    assert issue["details"]["text"] == "A\ttab,\na line, \u00e9 and \U0001f600."
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t"])
+def test_a_place_that_is_blank_is_left_out(blank: str) -> None:
+    (issue,) = operation_outcome([Issue("value", "Wrong.", blank)])["issue"]
+
+    assert "expression" not in issue

@@ -7,11 +7,12 @@ import pytest
 
 from gateway.fhir.check import check_structure
 from gateway.fhir.references import Resource
-from tests.handlers import CANCELLATION, HOSPITAL, ORDER, Gateway, message, task_of
+from tests.handlers import CANCELLATION, HOSPITAL, ORDER, OURSELVES, Gateway, keep_unchecked, message, task_of
 from tests.orders import Order
 
 BEGUN = ("new-order__prescription", "order-update__accepted", "order-update__in-progress")
 REASON = {"text": "The patient is allergic to penicillin"}
+OPEN_REQUESTS = "urn:x-fhir-gateway:open-cancellation-request"
 PROPOSAL = "http://pharmacy.example/identifier/cancellation", "PC-77"
 
 
@@ -351,15 +352,69 @@ def test_of_an_acceptance_and_its_rival_exactly_one_wins(gateway: Gateway, datab
     other.close()
 
 
-def test_the_note_of_what_is_open_is_kept_under_an_identifier_of_the_gateway(gateway: Gateway) -> None:
+def test_the_note_of_what_is_open_is_kept_under_a_name_of_the_gateway(gateway: Gateway) -> None:
     gateway.send_all(*BEGUN, "cancellation-request__requested")
     order, request = gateway.get("Task", ORDER), gateway.get("Task", CANCELLATION)
-    name = "urn:x-fhir-gateway:open-cancellation-request", order.reference
-    listed = gateway.get("List", name).resource
-    assert listed["entry"] == [{"item": {"reference": request.reference}}]
-    assert check_structure(listed) == []
+    name = f"open-cancellation-request|{order.reference}"
+    listed = gateway.find_own("List", name)
+    assert listed is not None
+    assert listed.resource["entry"] == [{"item": {"reference": request.reference}}]
+    assert check_structure(listed.resource) == []
     gateway.send_all("cancellation-request__accepted")
-    assert "entry" not in gateway.get("List", name).resource
+    listed = gateway.find_own("List", name)
+    assert listed is not None
+    assert "entry" not in listed.resource
+
+
+def test_nobody_can_write_the_note_of_what_is_open_instead_of_the_gateway(gateway: Gateway) -> None:
+    gateway.send_all(*BEGUN)
+    forged = {
+        "resourceType": "List",
+        "identifier": [{"system": OPEN_REQUESTS, "value": gateway.get("Task", ORDER).reference}],
+        "status": "current",
+        "mode": "working",
+        "entry": [{"item": {"reference": "Task/none"}}],
+    }
+    url = "urn:uuid:5c0e3d2c-0f43-4d5c-9f0c-6f6a4f9d2b10"
+    for name in ("new-order__laboratory", "order-update__in-progress"):
+        bundle = message(name)
+        bundle["entry"].append({"fullUrl": url, "resource": forged})
+        task_of(bundle)["input"] = [{"type": {"text": "x"}, "valueReference": {"reference": url}}]
+        assert gateway.send(bundle).code == "ok"
+
+    assert gateway.send_all("cancellation-request__requested").outcomes == ["pending"]
+    assert gateway.send_all("cancellation-request__accepted").outcomes == ["accepted"]
+
+
+def test_the_identifier_of_a_cancellation_is_not_one_of_the_gateway(gateway: Gateway) -> None:
+    gateway.send_all("new-order__prescription")
+    own = [{"system": OPEN_REQUESTS, "value": "x"}]
+    reply = gateway.send(message("cancellation-request__requested", identifier=own))
+    assert reply.places == ["Bundle.entry[1].resource.identifier"]
+
+
+@pytest.mark.parametrize("focus", [None, {"display": "an order"}, {"reference": "Task/none"}])
+def test_a_cancellation_that_is_kept_without_its_order_is_refused(
+    gateway: Gateway, database_url: str, focus: Resource | None
+) -> None:
+    asked = message("cancellation-request__requested", focus=focus)
+    if focus is None:
+        del task_of(asked)["focus"]
+    keep_unchecked(database_url, asked)
+    for name in ("requested", "accepted", "withdrawn", "rejected"):
+        reply = gateway.send(message(f"cancellation-request__{name}", **({"focus": focus} if focus else {})))
+        assert reply.code == "fatal-error"
+    unmentioned = message("cancellation-request__accepted")
+    del task_of(unmentioned)["focus"]
+    reply = gateway.send(unmentioned)
+    assert (reply.code, reply.outcomes) == ("fatal-error", ["no-such-order"])
+
+
+def test_an_order_is_cancelled_by_its_address_in_our_replies(gateway: Gateway) -> None:
+    gateway.send_all("new-order__prescription")
+    address = f"{OURSELVES.base_url}/{gateway.get('Task', ORDER).reference}"
+    asked = message("cancellation-request__requested", focus={"reference": address})
+    assert gateway.send(asked).outcomes == ["cancelled"]
 
 
 def test_reasons_may_come_as_the_code_of_the_request(gateway: Gateway) -> None:

@@ -111,3 +111,28 @@ def test_a_focus_that_is_not_in_the_bundle_or_no_task_is_refused_with_its_place(
         reply = gateway.send(wrong)
         assert reply.code == "fatal-error"
         assert reply.places == ["Bundle.entry[0].resource.focus[0]"]
+
+
+def test_an_order_that_is_part_of_one_that_is_not_known_is_refused_and_nothing_is_kept(gateway: Gateway) -> None:
+    url = "urn:uuid:5c0e3d2c-0f43-4d5c-9f0c-6f6a4f9d2b10"
+    code = {"coding": [{"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "abort"}]}
+    for number, changes in (("ORD-1009", {"code": code}), (ORDER[1], {"status": "completed"})):
+        order = message("new-order__prescription", partOf=[{"reference": url}])
+        other = {
+            "resourceType": "Task",
+            "identifier": [{"system": ORDER[0], "value": number}],
+            "status": "requested",
+            "intent": "order",
+        }
+        order["entry"].append({"fullUrl": url, "resource": other | changes})
+        reply = gateway.send(order)
+        assert reply.code == "fatal-error"
+        assert len(reply.places) == 1
+        assert gateway.find("Task", (ORDER[0], number)) is None
+    assert gateway.find("Task", ORDER) is None
+
+
+def test_an_identifier_that_only_the_gateway_gives_is_none(gateway: Gateway) -> None:
+    own = [{"system": "urn:x-fhir-gateway:x", "value": "1"}]
+    reply = gateway.send(message("new-order__prescription", identifier=own))
+    assert reply.places == ["Bundle.entry[1].resource.identifier"]

@@ -24,6 +24,8 @@ from tests.senders import Sender, new_id, task
 from tests.services import eventually
 from tests.trial_handlers import SYSTEM
 
+ORDER = orjson.dumps(Order().new_order())
+
 
 def trial(event: str, description: str, number: str | None = None) -> dict[str, Any]:
     """A message to one of the trial handlers."""
@@ -166,6 +168,14 @@ def test_structural_faults_are_all_told_with_their_places(partner: Partner) -> N
         (gzip.compress(b" " * 5_000_000), JSON, "", {"Content_Encoding": "gzip"}, 413),
         (b"no gzip", JSON, "", {"Content_Encoding": "gzip"}, 400),
         (b"{}", JSON, "?async=perhaps", {}, 422),
+        (b"{}", JSON, "?async=%01", {"Accept": XML}, 422),
+        (b"{}", XML, "?_format=%01", {}, 406),
+        (ORDER, JSON, "?async=true&response-url=%00", {}, 422),
+        (ORDER, JSON, "?response-url=http://a.example/%0a", {}, 422),
+        (ORDER, JSON, "?async=true&response-url=nowhere", {}, 422),
+        (ORDER, JSON, "?async=true&response-url=http://", {}, 422),
+        (ORDER, JSON, f"?async=true&response-url=http://{'a' * 2042}", {}, 422),
+        (orjson.dumps(Sender().write("new-order", task("1"), response=None)), JSON, "", {}, 422),
     ],
 )
 def test_what_is_no_message_gets_an_http_error_with_an_operation_outcome(
@@ -205,6 +215,19 @@ def test_what_is_not_there_is_told_by_an_operation_outcome(partner: Partner) -> 
     answer = partner.get("/fhir/Nothing/1")
     assert answer.status_code == 404
     assert issues_of(answer)
+
+
+def test_an_address_that_xml_cannot_hold_is_not_there_either(partner: Partner) -> None:
+    answer = partner.get("/fhir/%01", Accept=XML)
+    assert answer.status_code == 404
+    assert xml.parse(answer.content)["resourceType"] == "OperationOutcome"
+
+
+def test_a_later_reply_goes_to_the_address_that_is_asked_for(partner: Partner) -> None:
+    order = Order().new_order()
+    wanted = sa.select(schema.message.c.reply_to).where(schema.message.c.header_id == header_of(order)["id"])
+    assert partner.send(order, "?async=true&response-url=urn:oid:1.2.3").status_code == 202
+    assert partner.rows(wanted) == [("urn:oid:1.2.3",)]
 
 
 def test_request_ids_are_echoed_and_made_when_absent(partner: Partner) -> None:

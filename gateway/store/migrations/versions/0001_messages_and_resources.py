@@ -37,7 +37,6 @@ def upgrade() -> None:
         sa.Column("lane", sa.Text(), nullable=False, comment="what must take effect in the order received"),
         sa.Column("content_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False, comment="the exact bytes received"),
         sa.Column("reply_format", sa.Text(), nullable=False, comment="json or xml"),
         sa.Column("reply_to", sa.Text(), nullable=True, comment="the address of an answer that is sent later"),
         sa.Column("later", sa.Boolean(), nullable=False, comment="async=true: nobody waits for the answer"),
@@ -46,17 +45,21 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False, comment="new, failed (tried again when due), done, dead"),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("due_at", Instant(), nullable=False),
-        sa.Column(
-            "nudged_at",
-            Instant(),
-            nullable=False,
-            comment="when its lane was last put on the queue",
-        ),
+        sa.Column("nudged_at", Instant(), nullable=False, comment="when its lane was last put on the queue"),
         sa.Column("error", sa.Text(), nullable=True, comment="the cause of the last failure"),
         sa.Column("done_at", Instant(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="the exact bytes received"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("message_bundle_key", "message", ["bundle_key"], unique=True)
+    op.create_index(
+        "message_dead",
+        "message",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'dead'"),
+        sqlite_where=sa.text("state = 'dead'"),
+    )
     op.create_index("message_header_key", "message", ["header_key"], unique=True)
     op.create_index(
         "message_waiting",

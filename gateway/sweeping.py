@@ -1,0 +1,106 @@
+"""The sweep queues again whatever is due, and the watchdog tells a worker that hangs: jobs are lost, brokers restart,
+retries fall due."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from gateway import metrics, settings
+from gateway.errors import Conflict, DatabaseUnavailable
+from gateway.logs import set_up_logs
+from gateway.notices import Notices
+from gateway.settings import Settings
+from gateway.store import inbox
+from gateway.store.database import Database
+from gateway.worker import UNREACHABLE, Dispatcher, celery_app
+
+log = structlog.get_logger()
+
+_NUDGE_AGAIN_AFTER = timedelta(seconds=2)
+_LANES_A_SWEEP = 1000
+_SHORT_QUEUE = 50
+
+
+class Sweep:
+    """Queues again every lane that is due and that no job took."""
+
+    def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+
+    def run(self, now: datetime) -> int:
+        """One round; returns how many lanes it queued. A queue that is long already gets nothing more."""
+        return sum(self._queue_due(queue, now) for queue in self._dispatcher.queues() if self._has_room(queue))
+
+    def _queue_due(self, queue: str, now: datetime) -> int:
+        events = self._dispatcher.events_of(queue)
+        with self._database.transaction() as connection:
+            lanes = inbox.take_due_lanes(connection, now, now - _NUDGE_AGAIN_AFTER, events, _LANES_A_SWEEP)
+        return sum(self._dispatcher.nudge([lane], queue) for lane in lanes)
+
+    def _has_room(self, queue: str) -> bool:
+        try:
+            return self._dispatcher.queue_length(queue) < _SHORT_QUEUE
+        except UNREACHABLE:
+            return False
+
+
+def sweep_forever() -> None:
+    """The sweep as a program; it outlives a database or a broker that is away."""
+    in_force = settings.load()
+    set_up_logs(in_force)
+    sweep = Sweep(Database(in_force.database_url), Dispatcher(celery_app(in_force), in_force))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if in_force.metrics_port:
+        _serve_metrics(in_force)
+    while True:
+        try:
+            sweep.run(datetime.now(UTC))
+        except (Conflict, DatabaseUnavailable, *UNREACHABLE) as error:
+            log.warning("sweep failed", cause=type(error).__name__)
+        time.sleep(in_force.sweep_interval)
+
+
+def _serve_metrics(in_force: Settings) -> None:
+    try:
+        metrics.serve(in_force.host, in_force.metrics_port)
+    except OSError as error:
+        log.error("metrics not served", port=in_force.metrics_port, cause=error.strerror)
+
+
+class Watchdog:
+    """Tells a worker that hangs from one that has nothing to do: jobs wait in its queues, and it begins none."""
+
+    def __init__(self, name: str, in_force: Settings, patience: float = 20.0) -> None:
+        self._name = name
+        self._queues = in_force.queue_names
+        self._dispatcher = Dispatcher(celery_app(in_force), in_force)
+        self._notices = Notices(in_force.redis_url)
+        self._patience = patience + in_force.handler_timeout
+        self._begun = -1
+        self._well_at = time.monotonic()
+
+    def __call__(self) -> bool:
+        """False when the worker should be restarted. A broker that is away is not the worker's fault."""
+        if self._is_well():
+            self._well_at = time.monotonic()
+        return time.monotonic() - self._well_at < self._patience
+
+    def _is_well(self) -> bool:
+        try:
+            beat = self._notices.find_beat(self._name)
+            if beat is None:
+                return False
+            has_begun, self._begun = beat.begun != self._begun, beat.begun
+            return has_begun or not any(self._dispatcher.queue_length(queue) for queue in self._queues)
+        except UNREACHABLE:
+            return True
+
+    def close(self) -> None:
+        self._dispatcher.close()
+        self._notices.close()
