@@ -6,10 +6,14 @@ The servers start once a session (once a process under xdist), when the first te
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import services
+
+if TYPE_CHECKING:
+    from gateway.store.database import Database
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -94,6 +98,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
     with services.postgres_database(server, template) as url:
         yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator["Database"]:
+    """A way to a fresh database, on each of DATABASES in turn."""
+    from gateway.store.database import Database
+
+    made = Database(database_url)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -24,13 +24,6 @@ PATIENT = {"resourceType": "Patient", "identifier": [{"system": "urn:p", "value"
 REQUEST = {"resourceType": "ServiceRequest", "identifier": [{"system": "urn:r", "value": "1"}], "status": "active"}
 OWN_SYSTEM = "urn:x-fhir-gateway:open-cancellation-request"
 T = TypeVar("T")
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url)
-    yield made
-    made.close()
 
 
 def take(database: Database, bundle: dict[str, Any], work: Callable[[Message, Records], T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -16,13 +15,6 @@ from gateway.store.database import Connection, Database, upgrade
 
 ADD = sa.insert(schema.lane_key)
 COUNT = sa.select(sa.func.count()).select_from(schema.lane_key)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    made = Database(database_url)
-    yield made
-    made.close()
 
 
 def count(database: Database) -> int:
