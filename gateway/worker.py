@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 DRAIN = "gateway.drain"
 BEAT_SECONDS = 2.0
-_LANES_A_JOB = 4
+_LANES_A_JOB = 8
 _NOTHING_EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _OFTEN_SENT = (
     "Bundle",
