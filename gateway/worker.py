@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 DRAIN = "gateway.drain"
 BEAT_SECONDS = 2.0
-_LANES_A_JOB = 8
+LANES_A_JOB = 8
 _NOTHING_EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _OFTEN_SENT = (
     "Bundle",
@@ -168,7 +168,7 @@ class Courier:
     def _run(self) -> None:
         while True:
             together = [self._waiting.get()]
-            while len(together) < _LANES_A_JOB and not self._waiting.empty():
+            while len(together) < LANES_A_JOB and not self._waiting.empty():
                 together.append(self._waiting.get())
             for queue in {queue for queue, _ in together}:
                 try:

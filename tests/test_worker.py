@@ -23,7 +23,7 @@ from gateway.store import inbox, schema
 from gateway.store.database import Database
 from gateway.store.inbox import Waiting
 from gateway.sweeping import Sweep, Watchdog
-from gateway.worker import Courier, Dispatcher, Drainer, celery_app
+from gateway.worker import LANES_A_JOB, Courier, Dispatcher, Drainer, celery_app
 from tests.senders import COW, Sender, read, submission, task
 from tests.services import eventually
 
@@ -167,7 +167,7 @@ def test_lanes_that_come_at_once_go_together(open_station: Open) -> None:
     courier = Courier(station.dispatcher)
     for number in range(100):
         courier.take(str(number), "x")
-    eventually(lambda: station.queued() >= 25, 10)
+    eventually(lambda: station.queued() >= 100 / LANES_A_JOB, 10)
     assert station.queued() < 100
 
 
