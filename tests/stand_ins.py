@@ -16,6 +16,7 @@ KINDS = {
     "plain": f"{STOPS}; echo $$ >> {{name}}.pids; {LOOP}",
     "parent": f"{STOPS}; sleep 1000 & echo $! >> {{name}}.pids; echo $$ >> {{name}}.pids; {LOOP}",
     "stubborn": f"trap '' TERM; echo $$ >> {{name}}.pids; {LOOP}",
+    "never-ready": LOOP,
     "broken": "echo $$ >> {name}.pids; exit 3",
     "frozen": f"trap '' TERM; echo $$ >> {{name}}.pids; {LOOP}",
     "unclear": f"{STOPS}; echo $$ >> {{name}}.pids; {LOOP}",

@@ -87,7 +87,7 @@ def test_a_signal_stops_all_in_reverse_order(start: Start, tmp_path: Path, numbe
 
 
 def test_a_signal_while_it_starts_stops_it(start: Start, tmp_path: Path) -> None:
-    supervisor = start("plain", "broken", "plain")
+    supervisor = start("plain", "never-ready", "plain")
     eventually(lambda: pids(tmp_path, "plain-0"))
     supervisor.terminate()
     assert supervisor.wait(10) == 0
