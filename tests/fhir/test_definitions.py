@@ -1,6 +1,7 @@
-"""gateway.fhir.definitions, and the compiler that makes its table."""
+"""gateway.fhir.definitions, and the compiler that makes its tables."""
 
 import json
+import tarfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from zipfile import ZipFile
 import pytest
 
 from gateway.fhir import compile_definitions
-from gateway.fhir.definitions import TABLE, get_type, is_resource
+from gateway.fhir.compile_packages import Package, open_package
+from gateway.fhir.definitions import TABLES, VERSIONS, Version, get_type, is_resource, type_names
 
 PACKAGE = Path(__file__).parents[3] / "shared" / "definitions" / "hl7.fhir.r4.core-4.0.1.zip"
 
@@ -92,19 +94,41 @@ def test_resources_are_told_from_other_and_abstract_types(name: str, expected: b
     assert is_resource(name) is expected
 
 
-def test_every_type_that_a_field_names_exists() -> None:
-    types = json.loads(TABLE.read_text(encoding="utf-8"))["types"]
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_type_that_a_field_names_exists(version: Version) -> None:
+    names = type_names(version)
 
-    fields = [field for name in types for field in get_type(name).fields.values()]
+    fields = [field for name in names for field in get_type(name, version).fields.values()]
 
-    assert len(types) > 600
-    assert all(field.type in types for field in fields if field.kind in ("complex", "resource"))
+    assert len(names) > 480
+    assert all(field.type in names for field in fields if field.kind in ("complex", "resource"))
+
+
+@pytest.mark.parametrize(
+    ("version", "number", "resources"),
+    [("STU3", "3.0.2", 117), ("R4", "4.0.1", 146), ("R4B", "4.3.0", 141), ("R5", "5.0.0", 158)],
+)
+def test_each_version_has_its_own_resources(version: Version, number: str, resources: int) -> None:
+    assert f'"version":"{number}"' in table_of(version)[:100]
+    assert sum(is_resource(name, version) for name in type_names(version)) == resources
+
+
+def test_the_versions_define_the_same_type_otherwise() -> None:
+    assert {"requester", "context"} < get_type("Task", "STU3").fields.keys()
+    assert get_type("Task", "STU3").fields["requester"].type == "Task.requester"
+    assert "performer" not in get_type("Task", "R4B").fields
+    assert get_type("Task", "R5").fields["performer"].type == "Task.performer"
+    assert get_type("Attachment", "R5").fields["size"].kind == "string"
+    assert get_type("Attachment", "R4").fields["size"].kind == "integer"
 
 
 @pytest.mark.skipif(not PACKAGE.exists(), reason="the definitions are not beside the project")
 def test_the_table_is_what_the_compiler_makes_of_the_specification() -> None:
-    with ZipFile(PACKAGE) as package:
-        assert compile_definitions.compile_table(package) == TABLE.read_text(encoding="utf-8")
+    assert compile_definitions.compile_table(open_package(PACKAGE)) == table_of("R4")
+
+
+def table_of(version: Version) -> str:
+    return Path(compile_definitions.__file__).with_name(TABLES[version]).read_text(encoding="utf-8")
 
 
 def test_the_table_keeps_cardinality_types_and_attributes() -> None:
@@ -148,11 +172,111 @@ def test_a_type_whose_own_elements_come_first_cannot_be_compiled() -> None:
         compile_definitions.compile_table(package)
 
 
-def _package(*definitions: dict[str, Any]) -> ZipFile:
-    package = ZipFile(BytesIO(), "w")
-    for definition in definitions:
-        package.writestr(f"package/StructureDefinition-{definition['id']}.json", json.dumps(definition))
-    return package
+def test_a_package_is_read_from_zip_and_tgz_alike(tmp_path: Path) -> None:
+    definitions = (
+        _definition("Element", None),
+        _definition("Thing", "Element", _element("Thing.name", "0..1", "string")),
+    )
+    zipped, tarred = tmp_path / "thing.zip", tmp_path / "thing.tgz"
+    with ZipFile(zipped, "w") as archive, tarfile.open(tarred, "w:gz") as other:
+        for name, content in _files(*definitions).items():
+            archive.writestr(name, content)
+            item = tarfile.TarInfo(name)
+            item.size = len(content)
+            other.addfile(item, BytesIO(content))
+
+    tables = [compile_definitions.compile_table(open_package(path)) for path in (zipped, tarred)]
+
+    assert tables[0] == tables[1]
+    assert json.loads(tables[0])["types"]["Thing"] == {"base": "Element", "elements": {"name": "0..1 string"}}
+
+
+def test_the_jar_of_stu3_is_read_into_the_same_shape(tmp_path: Path) -> None:
+    jar = tmp_path / "stu3.jar"
+    with ZipFile(jar, "w") as archive:
+        archive.writestr("org/model/profile/profiles-types.xml", STU3_TYPES)
+        archive.writestr("org/model/valueset/valuesets.xml", STU3_VALUE_SETS)
+        archive.writestr("org/model/schema/other.xml", "<no/>")
+
+    table = json.loads(compile_definitions.compile_table(open_package(jar)))
+
+    assert table["version"] == "3.0.2"
+    assert table["primitives"] == {"code": "string", "integer": "integer", "string": "string"}
+    assert table["types"]["Element"]["abstract"]
+    assert table["types"]["Thing"] == {
+        "base": "Element",
+        "elements": {"kind": "1..1 code", "about": "0..* Reference"},
+        "bindings": {"kind": "required http://example/ValueSet/kinds"},
+        "targets": {"about": "Patient Group"},
+        "invariants": [["thg-1", "error", "It is about something", "about.exists()"]],
+    }
+    assert table["codes"] == {"http://example/ValueSet/kinds": {"http://example/kinds": ["large", "small"]}}
+
+
+def test_a_package_that_is_none_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "thing.zip"
+    path.write_bytes(b"neither")
+
+    with pytest.raises(Exception, match="not a zip file"):
+        open_package(path)
+
+
+STU3_TYPES = """<Bundle xmlns="http://hl7.org/fhir">
+<entry><resource><StructureDefinition><id value="Element"/><fhirVersion value="3.0.2"/><kind value="complex-type"/>
+ <abstract value="true"/><type value="Element"/>
+ <snapshot><element id="Element"><path value="Element"/><min value="0"/><max value="*"/></element></snapshot>
+</StructureDefinition></resource></entry>
+<entry><resource><StructureDefinition><id value="string"/><fhirVersion value="3.0.2"/><kind value="primitive-type"/>
+ <abstract value="false"/><type value="string"/><baseDefinition value="http://hl7.org/fhir/StructureDefinition/Element"/>
+ <snapshot><element><path value="string"/></element><element><path value="string.value"/>
+  <representation value="xmlAttr"/><type><code>
+   <extension url="http://hl7.org/fhir/StructureDefinition/structuredefinition-xml-type">
+    <valueString value="xsd:string"/></extension></code></type></element></snapshot>
+</StructureDefinition></resource></entry>
+<entry><resource><StructureDefinition><id value="integer"/><fhirVersion value="3.0.2"/><kind value="primitive-type"/>
+ <abstract value="false"/><type value="integer"/><baseDefinition value="http://hl7.org/fhir/StructureDefinition/Element"/>
+ <snapshot><element><path value="integer"/></element><element><path value="integer.value"/>
+  <representation value="xmlAttr"/><type><code>
+   <extension url="http://hl7.org/fhir/StructureDefinition/structuredefinition-xml-type"><valueString value="xsd:int"/>
+   </extension></code></type></element></snapshot>
+</StructureDefinition></resource></entry>
+<entry><resource><StructureDefinition><id value="code"/><fhirVersion value="3.0.2"/><kind value="primitive-type"/>
+ <abstract value="false"/><type value="code"/><baseDefinition value="http://hl7.org/fhir/StructureDefinition/string"/>
+ <snapshot><element><path value="code"/></element></snapshot>
+</StructureDefinition></resource></entry>
+<entry><resource><StructureDefinition><id value="Thing"/><fhirVersion value="3.0.2"/><kind value="complex-type"/>
+ <abstract value="false"/><type value="Thing"/><baseDefinition value="http://hl7.org/fhir/StructureDefinition/Element"/>
+ <derivation value="specialization"/>
+ <snapshot>
+  <element><path value="Thing"/><min value="0"/><max value="*"/>
+   <constraint><key value="thg-1"/><severity value="error"/><human value="It is about something"/>
+    <expression value="about.exists()"/></constraint></element>
+  <element><path value="Thing.kind"/><min value="1"/><max value="1"/><type><code value="code"/></type>
+   <binding><strength value="required"/><valueSetReference><reference value="http://example/ValueSet/kinds"/>
+   </valueSetReference></binding></element>
+  <element><path value="Thing.about"/><min value="0"/><max value="*"/>
+   <type><code value="Reference"/><targetProfile value="http://hl7.org/fhir/StructureDefinition/Patient"/></type>
+   <type><code value="Reference"/><targetProfile value="http://hl7.org/fhir/StructureDefinition/Group"/></type></element>
+ </snapshot>
+</StructureDefinition></resource></entry>
+</Bundle>"""
+STU3_VALUE_SETS = """<Bundle xmlns="http://hl7.org/fhir">
+<entry><resource><ValueSet><url value="http://example/ValueSet/kinds"/>
+ <compose><include><system value="http://example/kinds"/></include></compose></ValueSet></resource></entry>
+<entry><resource><CodeSystem><url value="http://example/kinds"/><content value="complete"/>
+ <concept><code value="small"/></concept><concept><code value="large"/></concept></CodeSystem></resource></entry>
+</Bundle>"""
+
+
+def _package(*definitions: dict[str, Any]) -> Package:
+    return Package(_files(*definitions))
+
+
+def _files(*definitions: dict[str, Any]) -> dict[str, bytes]:
+    return {
+        f"package/StructureDefinition-{definition['id']}.json": json.dumps(definition).encode()
+        for definition in definitions
+    }
 
 
 def _definition(
