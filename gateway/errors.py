@@ -13,7 +13,8 @@ class Issue:
     """One `OperationOutcome.issue`, written for the developer of the partner who caused it.
 
     `code` is from http://hl7.org/fhir/issue-type; `text` says what is wrong and what to do; `expression` is the
-    FHIRPath of the place; `outcome` is a (system, code) pair that a program can act on.
+    FHIRPath of the place; `outcome` is a (system, code) pair that a program can act on; `rule` is the rule of the
+    checker that is broken; `line` and `column` say where in what was sent, from 1, where that is known.
     """
 
     code: str
@@ -21,6 +22,9 @@ class Issue:
     expression: str | None = None
     severity: Severity = "error"
     outcome: tuple[str, str] | None = None
+    rule: str | None = None
+    line: int | None = None
+    column: int | None = None
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault of ours

@@ -6,7 +6,7 @@ Events that no handler knows are counted as "other": a sender must not be able t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,6 +41,11 @@ _processed = Counter(
 _processing = Histogram(
     "fhir_gateway_processing_seconds", "From taking a message up to its commit, by event.", ("event",), buckets=_SECONDS
 )
+_checked = Counter(
+    "fhir_gateway_check_issues",
+    "Messages in which the checker found a rule broken, by rule; whether that refuses a message is its level.",
+    ("rule",),
+)
 
 
 def received(event: str, outcome: str) -> None:
@@ -51,6 +56,11 @@ def answered(endpoint: str, status: int, seconds: float) -> None:
     _answered.labels(endpoint).observe(seconds)
     if status >= 400:
         _rejected.labels(endpoint, str(status)).inc()
+
+
+def checked(broken: Iterable[str]) -> None:
+    for rule in set(broken):
+        _checked.labels(rule).inc()
 
 
 def processed(event: str, outcome: str, seconds: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
+from gateway.fhir.emptiness import without_empty
 from gateway.fhir.identity import (
     address_key,
     identifier_key,
@@ -280,6 +281,7 @@ class Records:
         return self._write(str(entry.resource["resourceType"]), place.id, place.kept, resource)
 
     def _write(self, kind: str, resource_id: str, before: Kept | None, resource: Resource) -> Kept:
+        resource = without_empty(resource)
         if before is not None and _said(before.resource) == _said(resource):
             return before
         written_now = self._written.get(resource_id)

@@ -4,6 +4,8 @@
 written there as a TOML value: `GATEWAY_RETRY_SCHEDULE='[1, 5]'`, `GATEWAY_QUEUES='{ "new-order" = "orders" }'`.
 """
 
+from __future__ import annotations
+
 import hashlib
 import ipaddress
 import os
@@ -16,8 +18,11 @@ from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from gateway.fhir.check.levels import Level
 
 PREFIX = "GATEWAY_"
 CONFIG = "GATEWAY_CONFIG"
@@ -105,6 +110,28 @@ def _queues(value: Any) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
+def _levels(value: Any) -> Mapping[str, Level]:
+    return _levels_as(value, 'a table of rule and level, like { "dom-6" = "ignore" }')
+
+
+def _levels_of(value: Any) -> Mapping[str, Mapping[str, Level]]:
+    says = 'a table of sender and levels, like { "https://partner.example/fhir" = { "dom-6" = "ignore" } }'
+    if not isinstance(value, Mapping):
+        raise _UnfitError(says)
+    return MappingProxyType({sender: _levels_as(levels, says) for sender, levels in value.items()})
+
+
+def _levels_as(value: Any, says: str) -> Mapping[str, Level]:
+    if not isinstance(value, Mapping):
+        raise _UnfitError(says)
+    if value:
+        from gateway.fhir.check.levels import find_fault  # the rules are read only where they are named
+
+        if fault := find_fault(value):
+            raise _UnfitError(f"{says}; {fault}")
+    return MappingProxyType(dict(value))
+
+
 def _url(schemes: Mapping[str, str], says: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         scheme, colon, rest = _text(value).partition("://")
@@ -132,6 +159,7 @@ def _redis_url(value: Any) -> str:
 
 _WORDS = _list_of(_text, "a list of Python packages")
 _SECONDS = _list_of(_number(float, 0, 604_800), "a list of seconds")
+_PATHS = _list_of(_path, "a list of files and directories")
 
 
 def _setting(default: Any, read: Callable[[Any], Any]) -> Any:
@@ -157,6 +185,7 @@ class Settings:
     web_threads: int = _setting(16, _number(int, 1, 1024))
     worker_processes: int = _setting(2, _number(int, 1, 256))
     reply_timeout: float = _setting(20.0, _number(float, 0.1, 600))
+    body_timeout: float = _setting(30.0, _number(float, 0.1, 3600))
     max_message_bytes: int = _setting(16 * 1024 * 1024, _number(int, 1024, 1024**3))
     retry_schedule: tuple[float, ...] = _setting((1.0, 5.0, 30.0, 120.0, 600.0), _SECONDS)
     handler_timeout: float = _setting(30.0, _number(float, 0.1, 3600))
@@ -165,6 +194,9 @@ class Settings:
     sweep_interval: float = _setting(1.0, _number(float, 0.05, 3600))
     handlers: tuple[str, ...] = _setting(("handlers",), _WORDS)
     queues: Mapping[str, str] = _setting({}, _queues)
+    check_levels: Mapping[str, Level] = _setting({}, _levels)
+    check_levels_of: Mapping[str, Mapping[str, Level]] = _setting({}, _levels_of)
+    profiles: tuple[Path, ...] = _setting((Path("conf/profiles"),), _PATHS)
     log_level: str = _setting("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
     log_format: str = _setting("", _one_of("json", "text"))
     metrics_port: int = _setting(0, _number(int, 0, 65_535))

@@ -54,6 +54,13 @@ def test_lists_and_tables_are_toml_values_in_the_environment() -> None:
     assert settings.queue_names == ("messages", "orders")
 
 
+def test_levels_are_given_for_everybody_and_for_a_sender(tmp_path: Path) -> None:
+    written_levels = '[check_levels]\n"bdl-7" = "warn"\n[check_levels_of."https://a.example/fhir"]\n"*" = "inform"\n'
+    settings = load(written(tmp_path, written_levels))
+    assert settings.check_levels == {"bdl-7": "warn"}
+    assert settings.check_levels_of == {"https://a.example/fhir": {"*": "inform"}}
+
+
 def test_what_follows_from_another_setting_follows_its_value() -> None:
     settings = load({"GATEWAY_BASE_URL": "https://gateway.example.org/fhir/"})
     assert settings.base_url == "https://gateway.example.org/fhir"
@@ -80,6 +87,18 @@ def test_what_follows_from_another_setting_follows_its_value() -> None:
         ({"GATEWAY_RETRY_SCHEDULE": "[1, -1]"}, "takes a list of seconds (each a number from 0 to 604800)."),
         ({"GATEWAY_RETRY_SCHEDULE": "[]"}, "GATEWAY_RETRY_SCHEDULE is [], but takes a list of seconds."),
         ({"GATEWAY_QUEUES": '{ a = "b c" }'}, "a queue's name has letters, digits, - and _ (see a)."),
+        ({"GATEWAY_CHECK_LEVELS": "strict"}, 'takes a table of rule and level, like { "dom-6" = "ignore" }.'),
+        ({"GATEWAY_CHECK_LEVELS": '{ dom6 = "warn" }'}, "; there is no rule dom6 (did you mean dom-6?)."),
+        (
+            {"GATEWAY_CHECK_LEVELS": '{ "dom-6" = "off" }'},
+            "; a level is one of refuse, warn, inform, ignore (see dom-6).",
+        ),
+        ({"GATEWAY_CHECK_LEVELS": '{ type = "warn" }'}, "; the gateway relies on type, whose level is always refuse."),
+        ({"GATEWAY_CHECK_LEVELS_OF": '{ "dom-6" = "warn" }'}, "takes a table of sender and levels, like { "),
+        (
+            {"GATEWAY_CHECK_LEVELS_OF": '{ "urn:a" = { narative = "warn" } }'},
+            "rule narative (did you mean narrative?).",
+        ),
         ({"GATEWAY_LOG_LEVEL": "LOUD"}, "GATEWAY_LOG_LEVEL is 'LOUD', but takes one of DEBUG, INFO, WARNING, ERROR."),
         ({"GATEWAY_DATABASE_URL": "mysql://me:secret@db/x"}, "is 'mysql://me:***@db/x', but takes sqlite:///path"),
         ({"GATEWAY_REDIS_URL": "localhost:6379"}, "takes redis://host:6379/0, rediss://… or unix:///path/to/socket."),

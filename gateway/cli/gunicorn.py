@@ -15,7 +15,7 @@ _in_force = settings.load()
 
 wsgi_app = f"{APPLICATION}:create()"
 bind = f"[{_in_force.host}]:{_in_force.port}" if ":" in _in_force.host else f"{_in_force.host}:{_in_force.port}"
-worker_class = "gthread"
+worker_class = "gateway.web.reception.Worker"
 workers = _in_force.web_processes
 threads = _in_force.web_threads
 graceful_timeout = GRACE

@@ -8,6 +8,7 @@ import time
 import click
 
 from gateway import settings
+from gateway.checking import Checking
 from gateway.cli import programs
 from gateway.logs import set_up_logs
 from gateway.settings import Settings
@@ -20,6 +21,7 @@ WATCH_SECONDS = 5.0
 def web() -> None:
     """Run the web server alone, on any address."""
     in_force = settings.load()
+    Checking(in_force)
     programs.make_directory(in_force.var)
     programs.empty_metrics(in_force, "web")
     command = programs.web()
@@ -31,6 +33,7 @@ def web() -> None:
 def worker(processes: int | None) -> None:
     """Run workers and their sweep alone. Ctrl-C ends them."""
     in_force = settings.load()
+    Checking(in_force)
     set_up_logs(in_force)
     programs.make_directory(in_force.var)
     try:

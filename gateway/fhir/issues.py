@@ -38,11 +38,11 @@ def expression(where: Where | None) -> str:
     steps = []
     while where is not None:
         where, name, index = where
-        steps.append(_step(name) if index is None else f"{_step(name)}[{index}]")
+        steps.append(step(name) if index is None else f"{step(name)}[{index}]")
     return ".".join(reversed(steps))
 
 
-def _step(name: str) -> str:
+def step(name: str) -> str:
     """`name` as FHIRPath writes it: between backticks if it is no identifier."""
     if name.isidentifier() and name.isascii() and len(name) <= _LONGEST:
         return name
@@ -59,8 +59,8 @@ def reason(error: XMLSyntaxError) -> str:
     return _ADVICE.sub("", " ".join(error.msg.split()))
 
 
-def unknown_element(kind: Type, name: str) -> str:
+def unknown_element(kind: Type, name: str, version: str = "R4") -> str:
     """The sentence for an element that `kind` has not; names those it has if `name` is a choice of them."""
     choices = [field.name for field in kind.fields.values() if field.element == name.removesuffix("[x]")]
     advice = f"Write it as {' or '.join(choices)}." if 0 < len(choices) < _MOST_CHOICES else "Check its name and place."
-    return f"{kind.name} has no element {shown(name)} in FHIR R4. {advice}"
+    return f"{kind.name} has no element {shown(name)} in FHIR {version}. {advice}"

@@ -9,6 +9,11 @@ from lxml import etree
 from gateway.fhir.definitions import XHTML
 from gateway.fhir.issues import reason, shown
 
+MAX_MARKUP = 100_000
+"""Elements, comments and entities in one narrative."""
+MAX_ATTRIBUTES = 100
+"""Of one element; lxml and libxml2 take the square of their number to list them, or to put them in order."""
+
 _DIV = f"{{{XHTML}}}div"
 _UNPREFIXED: Any = {None: XHTML}
 _PLAIN_START = f'<div xmlns="{XHTML}"'
@@ -17,6 +22,7 @@ _FOREIGN = re.compile("<(?:[?]|xml:)")
 _START = re.compile(r"\s*<[A-Za-z]")
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _PREDEFINED = ("amp", "lt", "gt", "quot", "apos")
+_CROWDED = etree.XPath(f"boolean(descendant-or-self::*/@*[{MAX_ATTRIBUTES + 1}])")
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, strip_cdata=True)
 
 
@@ -25,6 +31,8 @@ def to_text(div: etree._Element) -> str:
     if div.tag != _DIV:
         raise ValueError(f"The narrative is not a div in the namespace {XHTML}.")
     text = etree.tostring(div, encoding="unicode", with_tail=False)
+    _bound_markup(text)
+    _bound_attributes(text, div)
     if _is_plain(text):
         return text
     return etree.tostring(_simplified(div), encoding="unicode", with_tail=False)
@@ -35,29 +43,47 @@ def to_xml(text: str) -> str:
 
     HTML's named entities become their characters, and a div without a namespace is taken for XHTML's.
     """
-    return to_text(_parse(text))
+    return to_text(parse(text))
 
 
 def canonical(text: str) -> str:
     """The same text for the same narrative, however it is spelled; `text` itself if it is none."""
     try:
-        div = _parse(text)
+        div = parse(text)
         if not _is_plain(text):
             div = _simplified(div)
     except ValueError:
         return text
-    return etree.tostring(div, method="c14n", with_comments=False).decode()
+    try:
+        return etree.tostring(div, method="c14n", with_comments=False).decode()
+    except etree.C14NError:  # an attribute's namespace is a relative address
+        return etree.tostring(div, encoding="unicode", with_tail=False)
 
 
-def _parse(text: str) -> etree._Element:
+def parse(text: str) -> etree._Element:
+    """The element that `text` is, of any namespace. ValueError, a sentence, if it is not well-formed or too large."""
     if not _START.match(text):
         raise ValueError("The narrative does not begin with a div element.")
+    _bound_markup(text)
     try:
         text = _ENTITY.sub(_character, text)
         div = _parse_xml(text)
-        return div if div.tag != "div" else _parse_xml(text.replace("<div", f'<div xmlns="{XHTML}"', 1))
+        if div.tag == "div":
+            div = _parse_xml(text.replace("<div", f'<div xmlns="{XHTML}"', 1))
     except etree.XMLSyntaxError as error:
         raise ValueError(f"The narrative is not well-formed XHTML: {reason(error)}.") from None
+    _bound_attributes(text, div)
+    return div
+
+
+def _bound_markup(text: str) -> None:
+    if text.count("<") - text.count("</") + text.count("&") > MAX_MARKUP:
+        raise ValueError(f"The narrative has more than {MAX_MARKUP} elements and entities. Send a shorter one.")
+
+
+def _bound_attributes(text: str, div: etree._Element) -> None:
+    if text.count("=") > MAX_ATTRIBUTES and _CROWDED(div):
+        raise ValueError(f"An element of the narrative has more than {MAX_ATTRIBUTES} attributes. Leave some out.")
 
 
 def _parse_xml(text: str) -> etree._Element:

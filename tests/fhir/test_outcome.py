@@ -5,8 +5,8 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 
 from gateway.errors import Issue
 from gateway.fhir import json, xml
-from gateway.fhir.check import check_structure
-from gateway.fhir.outcome import operation_outcome
+from gateway.fhir.check import check
+from gateway.fhir.outcome import COLUMN, FILE, LINE, MAX_ISSUES, RULE, operation_outcome
 
 FULL = Issue("business-rule", "Too late.", "Bundle.entry[1].resource.status", "fatal", ("urn:s", "too-late"))
 
@@ -33,6 +33,34 @@ def test_an_issue_without_place_and_outcome_is_told_without() -> None:
     assert outcome["issue"] == [{"severity": "error", "code": "invalid", "details": {"text": "Wrong."}}]
 
 
+def test_line_column_and_rule_are_told_as_the_validator_of_hl7_tells_them() -> None:
+    (said,) = operation_outcome([Issue("invariant", "Wrong.", rule="bdl-7", line=12, column=5)])["issue"]
+
+    assert said["extension"] == [
+        {"url": LINE, "valueInteger": 12},
+        {"url": COLUMN, "valueInteger": 5},
+        {"url": RULE, "valueString": "bdl-7"},
+    ]
+    assert [*said] == ["extension", "severity", "code", "details"]
+
+
+def test_the_file_that_has_been_looked_at_is_named() -> None:
+    outcome = operation_outcome([], "a/order\x1b.json")
+
+    assert outcome["extension"] == [{"url": FILE, "valueString": "a/order\ufffd.json"}]
+    OperationOutcome.model_validate(outcome)
+
+
+def test_of_very_many_issues_the_most_severe_are_told() -> None:
+    minor = [Issue("invalid", "Minor.", severity="information")] * MAX_ISSUES
+
+    told = operation_outcome([*minor, Issue("invalid", "Wrong."), Issue("invalid", "Odd.", severity="warning")])
+
+    assert [issue["details"]["text"] for issue in told["issue"][:3]] == ["Wrong.", "Odd.", "Minor."]
+    assert told["issue"][-1]["details"]["text"].startswith("There are 2 more issues, none more severe.")
+    assert len(told["issue"]) == MAX_ISSUES + 1
+
+
 def test_issues_keep_their_order_and_may_come_one_by_one() -> None:
     outcome = operation_outcome(Issue("invalid", text) for text in ("a", "b"))
 
@@ -46,9 +74,12 @@ def test_no_issue_is_said_to_be_all_ok() -> None:
 
 
 def test_what_is_said_is_valid_fhir() -> None:
-    for outcome in (operation_outcome([]), operation_outcome([FULL, Issue("invalid", "Wrong.")])):
+    for outcome in (
+        operation_outcome([]),
+        operation_outcome([FULL, Issue("invalid", "Wrong.", rule="bdl-7", line=1, column=2)]),
+    ):
         OperationOutcome.model_validate(outcome)
-        assert check_structure(outcome) == []
+        assert [issue for issue in check(outcome) if issue.severity != "information"] == []
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x01", "\x1f", "\ud800", "\ufffe", "\uffff"])

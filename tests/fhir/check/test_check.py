@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Issue
 from gateway.fhir import json
-from gateway.fhir.check import MAX_ISSUES, check_structure, warm
+from gateway.fhir.check import MAX_ISSUES, check, warm
+from gateway.fhir.check.levels import Levels
 
 MESSAGE = b"""{
   "resourceType": "Bundle", "id": "b1", "type": "message", "timestamp": "2024-02-29T12:00:00.123456789Z",
@@ -20,12 +21,14 @@ MESSAGE = b"""{
     {"fullUrl": "urn:uuid:1d9d7b9e-7d5a-4a1c-9b6a-0e6f1c1d2e3f", "resource": {
       "resourceType": "Task", "id": "t1", "status": "requested", "intent": "order",
       "identifier": [{"system": "urn:s", "value": "1"}], "executionPeriod": {"start": "2024-05"},
+      "requester": {"reference": "#p1"},
       "contained": [{"resourceType": "Patient", "id": "p1", "birthDate": "1980"}],
       "extension": [{"url": "urn:x", "valueDecimal": 1.00}],
       "input": [{"type": {"text": "dose"}, "valueQuantity": {"value": 5e-1}}]}},
     {"resource": {
       "resourceType": "Patient", "id": "p2", "_birthDate": {"extension": [{"url": "urn:x", "valueCode": "unknown"}]},
-      "name": [{"family": "O", "given": ["A", null], "_given": [null, {"extension": [{"url": "urn:x"}]}]}]}},
+      "name": [{"family": "O", "given": ["A", null],
+        "_given": [null, {"extension": [{"url": "urn:x", "valueCode": "?"}]}]}]}},
     {"resource": {"resourceType": "Parameters", "parameter": [
       {"name": "a", "part": [{"name": "b", "resource": {"resourceType": "Basic", "code": {"text": "c"}}}]}]}},
     {"resource": {"resourceType": "Bundle", "type": "collection", "entry": [
@@ -39,7 +42,7 @@ def message() -> dict[str, Any]:
 
 
 def bundle_of(resource: Any) -> dict[str, Any]:
-    return {"resourceType": "Bundle", "type": "message", "entry": [{"resource": resource}]}
+    return {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": resource}]}
 
 
 def observation(**elements: Any) -> dict[str, Any]:
@@ -58,20 +61,27 @@ def take(value: Any, path: list[str | int]) -> None:
     del value[path[-1]]
 
 
+STRICT = Levels({"empty": "refuse"})
+
+
+def errors(resource: dict[str, Any]) -> list[Issue]:
+    return [issue for issue in check(resource, levels=STRICT) if issue.severity == "error"]
+
+
 def the_issue(bundle: dict[str, Any]) -> Issue:
-    (issue,) = check_structure(bundle)
+    (issue,) = errors(bundle)
     return issue
 
 
 def test_a_sound_message_has_no_issues() -> None:
-    assert check_structure(message()) == []
+    assert errors(message()) == []
 
 
 def test_the_message_is_left_as_it_is() -> None:
     bundle = message()
     before = json.serialize(bundle)
 
-    check_structure(bundle)
+    errors(bundle)
 
     assert json.serialize(bundle) == before
 
@@ -81,15 +91,16 @@ PATIENT: list[str | int] = ["entry", 2, "resource"]
 PUTS = [
     # where, what is put there, code, expression, and what the sentence says
     (["timestamp"], "2024-02-29", "value", "Bundle.timestamp", 'Bundle.timestamp is "2024-02-29". Write an instant'),
-    (["entry", 0], "x", "structure", "Bundle.entry[0]", 'Bundle.entry[0] is "x". Write an object (BundleEntry)'),
-    (["entry", 0, "resource"], [], "structure", "Bundle.entry[0].resource", "not an array"),
+    (["entry", 2], "x", "structure", "Bundle.entry[2]", 'Bundle.entry[2] is "x". Write an object (Bundle.entry)'),
+    (["entry", 2, "resource"], [], "structure", "Bundle.entry[2].resource", "is empty"),
+    (["entry", 2, "resource"], [1], "structure", "Bundle.entry[2].resource", "is an array, but may be given only"),
     ([*TASK, "status"], "in progress ", "value", "Bundle.entry[1].resource.status", "Write a code"),
     ([*TASK, "status"], None, "structure", "Bundle.entry[1].resource.status", "is null, which FHIR does not allow"),
     ([*TASK, "status"], ["a"], "structure", "Bundle.entry[1].resource.status", "is an array, but may be given only"),
     ([*TASK, "intent"], 1, "structure", "Bundle.entry[1].resource.intent", "Task.intent is 1. Write a code"),
     ([*TASK, "for"], "Patient/1", "structure", "Bundle.entry[1].resource.for", "Write an object (Reference)"),
     ([*TASK, "for"], '{"reference": "Patient/1"}', "structure", "Bundle.entry[1].resource.for", "(Reference)"),
-    ([*TASK, "for"], [], "structure", "Bundle.entry[1].resource.for", "is an array, but may be given only once"),
+    ([*TASK, "for"], [], "structure", "Bundle.entry[1].resource.for", "Task.for is empty"),
     ([*TASK, "identifier"], {}, "structure", "Bundle.entry[1].resource.identifier", "Write an array, even of one."),
     ([*TASK, "statuss"], "x", "structure", "Bundle.entry[1].resource", 'no element "statuss" in FHIR R4. Did you mean'),
     ([*TASK, "qqqqqqq"], "x", "structure", "Bundle.entry[1].resource", '"qqqqqqq" in FHIR R4. Remove it.'),
@@ -117,18 +128,11 @@ PUTS = [
         "Write a date of the calendar",
     ),
     (
-        [*TASK, "contained", 0],
-        None,
-        "structure",
-        "Bundle.entry[1].resource.contained[0]",
-        "A resource is an object with a resourceType, not null.",
-    ),
-    (
         [*PATIENT, "_birthDate", "extension", 0, "valueCode"],
         "",
-        "value",
+        "structure",
         "Bundle.entry[2].resource.birthDate.extension[0].value",
-        'Patient._birthDate.extension[0].valueCode is "". Write a code',
+        "Patient._birthDate.extension[0].valueCode is empty",
     ),
     (
         [*PATIENT, "name", 0, "_given", 1, "id"],
@@ -191,11 +195,10 @@ def test_what_does_not_belong_is_named_where_it_is(
         ([*TASK, "status"], "Bundle.entry[1].resource.status", "Task.status is missing"),
         ([*TASK, "input", 0, "type"], "Bundle.entry[1].resource.input[0].type", "Task.input[0].type is missing"),
         (["entry", 0, "resource", "source"], "Bundle.entry[0].resource.source", "MessageHeader.source is missing"),
-        (["entry", 0, "resource", "source", "endpoint"], "Bundle.entry[0].resource.source.endpoint", "endpoint is"),
         ([*TASK, "extension", 0, "url"], "Bundle.entry[1].resource.extension[0].url", "extension[0].url is missing"),
         (["entry", 0, "resource", "eventCoding"], "Bundle.entry[0].resource.event", "one of eventCoding, eventUri."),
         ([*TASK, "input", 0, "valueQuantity"], "Bundle.entry[1].resource.input[0].value", "one of its"),
-        (["entry", 4, "resource", "resourceType"], "Bundle.entry[4].resource", "The resourceType is null."),
+        (["entry", 4, "resource", "resourceType"], "Bundle.entry[4].resource", "The resourceType is missing."),
     ],
 )
 def test_what_is_missing_is_named_where_it_should_be(path: list[str | int], expression: str, sentence: str) -> None:
@@ -218,7 +221,7 @@ def test_two_types_of_one_choice_are_one_too_many() -> None:
 def test_a_value_and_its_sibling_are_one_choice() -> None:
     absent = {"extension": [{"url": "urn:x", "_valueDateTime": {"extension": [{"url": "urn:y", "valueString": "?"}]}}]}
 
-    assert check_structure(observation(effectiveDateTime="2024", _effectiveDateTime=absent)) == []
+    assert errors(observation(effectiveDateTime="2024", _effectiveDateTime=absent)) == []
 
 
 def test_an_extension_can_stand_for_a_required_value() -> None:
@@ -227,7 +230,7 @@ def test_an_extension_can_stand_for_a_required_value() -> None:
     del resource["status"]
     resource["_status"] = {"extension": [{"url": "urn:x", "valueCode": "unknown"}]}
 
-    assert check_structure(bundle) == []
+    assert errors(bundle) == []
 
 
 def test_a_sibling_without_extension_does_not_stand_for_a_required_value() -> None:
@@ -244,7 +247,7 @@ def test_all_issues_are_told_at_once() -> None:
     task["authoredOn"] = "soon"
     patient["birthDate"] = "1980-13"
 
-    issues = check_structure(bundle)
+    issues = errors(bundle)
 
     assert {issue.expression for issue in issues} == {
         "Bundle.entry[1].resource.status",
@@ -254,20 +257,15 @@ def test_all_issues_are_told_at_once() -> None:
     }
 
 
-def test_more_issues_than_the_most_are_cut_and_said_to_be() -> None:
-    given = [""] * (MAX_ISSUES + 1)
+@pytest.mark.parametrize("number", [MAX_ISSUES + 1, 20_000])
+def test_more_issues_than_the_most_are_cut_and_said_to_be(number: int) -> None:
+    patient = {"resourceType": "Patient", "name": [{"given": [""] * number}]}
 
-    issues = check_structure(bundle_of({"resourceType": "Patient", "name": [{"given": given}]}))
+    issues = check(bundle_of(patient), levels=STRICT)
 
     assert len(issues) == MAX_ISSUES + 1
+    assert {issue.severity for issue in issues[:-1]} == {"error"}
     assert issues[-1].severity == "information"
-
-
-def test_faults_beyond_number_are_only_counted() -> None:
-    issue = the_issue(bundle_of({"resourceType": "Patient", "name": [{"given": [""] * 20_000}]}))
-
-    assert issue.expression == "Bundle.entry[0].resource"
-    assert "20000 faults" in issue.text
 
 
 def test_what_is_quoted_is_cut_short() -> None:
@@ -276,20 +274,8 @@ def test_what_is_quoted_is_cut_short() -> None:
     assert len(issue.text) < 300
 
 
-def test_a_type_that_cannot_be_checked_passes_with_all_it_holds() -> None:
-    assert check_structure(bundle_of({"resourceType": "MedicinalProduct", "anything": [1]})) == []
-
-
-def test_what_a_type_that_cannot_be_checked_contains_is_checked() -> None:
-    contained = [{"resourceType": "Patient", "birthDate": "x"}]
-
-    issue = the_issue(bundle_of({"resourceType": "MedicinalProduct", "contained": contained}))
-
-    assert issue.expression == "Bundle.entry[0].resource.contained[0].birthDate"
-
-
 def test_an_extension_may_hold_a_meta_as_r4_has_it() -> None:
-    assert check_structure(observation(extension=[{"url": "urn:x", "valueMeta": {"versionId": "1"}}])) == []
+    assert errors(observation(extension=[{"url": "urn:x", "valueMeta": {"versionId": "1"}}])) == []
 
 
 def test_a_resource_that_is_no_bundle_is_checked_too() -> None:
@@ -297,7 +283,7 @@ def test_a_resource_that_is_no_bundle_is_checked_too() -> None:
 
 
 def test_a_body_of_unknown_type_is_one_issue() -> None:
-    assert the_issue({"resourceType": "Nothing"}).expression == "Bundle"
+    assert the_issue({"resourceType": "Nothing"}).expression == "Resource"
 
 
 def test_warming_takes_every_name() -> None:
@@ -352,7 +338,7 @@ def test_nothing_that_can_be_parsed_breaks_the_check(data: st.DataObject) -> Non
             place.insert(data.draw(st.integers(0, len(place))), data.draw(VALUES))
     before = copy.deepcopy(bundle)
 
-    issues = check_structure(bundle)
+    issues = errors(bundle)
 
     assert bundle == before
     assert len(issues) <= MAX_ISSUES + 1
