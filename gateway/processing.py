@@ -15,11 +15,10 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from gateway.checking import Checking
 from gateway.errors import Conflict, DatabaseUnavailable, Issue, Refused, TookTooLong
-from gateway.fhir import formats
-from gateway.fhir.check import check_structure
-from gateway.fhir.message import Message, Ourselves, Resource, read_message
-from gateway.fhir.parameters import unwrap
+from gateway.fhir.message import Message, Ourselves, Resource
+from gateway.fhir.received import read_received
 from gateway.records import Records
 from gateway.replies import keep_reply, write_reply
 from gateway.routing import Handler, Registry
@@ -65,12 +64,14 @@ class Processor:
         database: Database,
         registry: Registry,
         ourselves: Ourselves,
+        checking: Checking,
         retry_schedule: Sequence[float],
         guard: Guard = nullcontext,
     ) -> None:
         self._database = database
         self._registry = registry
         self._ourselves = ourselves
+        self._checking = checking
         self._retry_schedule = retry_schedule
         self._guard = guard
 
@@ -135,8 +136,7 @@ class Processor:
             return None
 
     def _call_handler(self, head: Waiting) -> _CarriedOut:
-        bundle = unwrap(formats.parse(head.body, formats.format_of(head.media_type)))
-        message, now = read_message(bundle, head.received_at), datetime.now(UTC)
+        message, now = read_received(head.body, head.media_type, head.received_at), datetime.now(UTC)
         handler, issues = self._find_handler(message)
         if handler is None:
             return _CarriedOut(head, None, write_reply(message, "fatal-error", self._ourselves, now, issues), now)
@@ -202,8 +202,9 @@ class Processor:
             handler = self._registry.get(message)
         except Refused as refused:
             return None, refused.issues
-        issues = check_structure(message.bundle)
-        is_sound = all(issue.severity in ("warning", "information") for issue in issues)
+        entries = message.entries if message.version == "R4" else None
+        issues = self._checking.check_message(message.sent, message.version, message.source_endpoint, entries)
+        is_sound = all(issue.severity == "warning" for issue in issues)
         return (handler if is_sound else None), issues
 
 

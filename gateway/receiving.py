@@ -74,7 +74,7 @@ def receive(
         if added is not None:
             return Received(added, "new" if placed.state == "new" else "response", placed.lane)
         seen = inbox.find_seen(connection, placed.bundle_key, placed.header_key)
-        conflict = _find_conflict(placed, seen)
+        conflict = _find_conflict(message, placed, seen)
         if conflict is None:
             return Received(seen[0].id, "repeat", placed.lane)
         return Received(_keep_refused(connection, placed, message, conflict, ourselves), "refused", placed.lane)
@@ -160,18 +160,19 @@ def _resolve(message: Message, reference: Any, source: Entry) -> Entry | None:
 
 def _arrival(registry: Registry, message: Message, submission: Submission) -> Arrival:
     handler = registry.find(message)
-    by_header_alone = handler is None or handler.category == "consequence" or message.bundle_id is None
+    is_consequence = handler is None or handler.category == "consequence"
+    by_header_alone = (is_consequence or message.bundle_id is None) and message.identifier is None
     sender, bundle_id, header_id = message.sender, message.bundle_id, message.header_id
     return Arrival(
         sender=sender,
         bundle_id=bundle_id,
         header_id=header_id,
-        bundle_key=key("bundle", sender, bundle_id) if bundle_id else None,
+        bundle_key=_bundle_key(message),
         header_key=key("header", sender, header_id) if header_id and by_header_alone else None,
         event_system=message.event.system,
         event_code=message.event.code,
         lane=key("sender", sender).hex(),
-        content_hash=content_hash(message.bundle),
+        content_hash=content_hash(message.bundle, message.version),
         media_type=submission.media_type,
         body=submission.body,
         reply_format=submission.reply_format,
@@ -183,8 +184,18 @@ def _arrival(registry: Registry, message: Message, submission: Submission) -> Ar
     )
 
 
-def _find_conflict(arrival: Arrival, seen: list[Seen]) -> Issue | None:
+def _bundle_key(message: Message) -> bytes | None:
+    """What the message is known by: in R5 its `Bundle.identifier` alone, in the other versions its `Bundle.id`."""
+    if message.identifier is not None:
+        return key("bundle-identifier", message.sender, *message.identifier)
+    return key("bundle", message.sender, message.bundle_id) if message.bundle_id else None
+
+
+def _find_conflict(message: Message, arrival: Arrival, seen: list[Seen]) -> Issue | None:
     """Why a message whose identity was seen before is not simply a repeat; None when it is one."""
+    if message.identifier is not None:
+        is_repeat = all(before.content_hash == arrival.content_hash for before in seen)
+        return None if is_repeat else _changed("Bundle.identifier", message.identifier[1], "Bundle.identifier")
     for before in seen:
         if arrival.bundle_id and before.bundle_id == arrival.bundle_id and before.header_id != arrival.header_id:
             text = (
@@ -193,13 +204,19 @@ def _find_conflict(arrival: Arrival, seen: list[Seen]) -> Issue | None:
             )
             return Issue("duplicate", text, "Bundle.id")
         if before.content_hash != arrival.content_hash:
-            named = f"MessageHeader.id {arrival.header_id}" if arrival.header_id else f"Bundle.id {arrival.bundle_id}"
-            text = (
-                f"A message with the {named} was received before, with other content. It stays as it was received. "
-                "Send the changed message with a new Bundle.id and a new MessageHeader.id."
-            )
-            return Issue("duplicate", text, "Bundle.entry[0].resource.id" if arrival.header_id else "Bundle.id")
+            if arrival.header_id:
+                return _changed("MessageHeader.id", arrival.header_id, "Bundle.entry[0].resource.id")
+            return _changed("Bundle.id", arrival.bundle_id or "", "Bundle.id")
     return None
+
+
+def _changed(name: str, value: str, path: str) -> Issue:
+    renewed = name if name == "Bundle.identifier" else "Bundle.id and a new MessageHeader.id"
+    text = (
+        f"A message with the {name} {value} was received before, with other content. It stays as it was received. "
+        f"Send the changed message with a new {renewed}."
+    )
+    return Issue("duplicate", text, path)
 
 
 def _keep_refused(

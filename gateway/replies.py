@@ -10,6 +10,7 @@ from gateway.errors import Issue
 from gateway.fhir import formats
 from gateway.fhir.message import Message, Ourselves, Resource, ResponseCode, compose_reply
 from gateway.fhir.outcome import operation_outcome
+from gateway.fhir.versions import from_r4
 from gateway.records import Kept
 from gateway.store import outbox
 from gateway.store.database import Connection
@@ -34,9 +35,15 @@ def write_reply(
     issues: Sequence[Issue] = (),
     focus: Sequence[Kept] = (),
 ) -> Resource:
-    """The response message; `issues` become its OperationOutcome, `focus` its focus."""
-    outcome = operation_outcome(issues) if issues else None
-    return compose_reply(message, code, ourselves, now, [kept.resource for kept in focus], outcome)
+    """The response message, in the version of the request; `issues` become its OperationOutcome, `focus` its focus.
+
+    What one of the versions has no place for is said in the OperationOutcome too.
+    """
+    resources = [kept.resource for kept in focus]
+    lost = [issue for resource in resources for issue in from_r4(resource, message.version)[1]]
+    told = [*issues, *message.lost, *lost]
+    outcome = operation_outcome(told) if told else None
+    return from_r4(compose_reply(message, code, ourselves, now, resources, outcome), message.version)[0]
 
 
 def keep_reply(connection: Connection, message_id: int, reply: Resource, wanted: Wanted, now: datetime) -> None:
@@ -48,7 +55,7 @@ def keep_reply(connection: Connection, message_id: int, reply: Resource, wanted:
         header_id=header["id"],
         response_code=header["response"]["code"],
         format=wanted.reply_format,
-        content=formats.serialize(reply, wanted.reply_format),
+        content=formats.serialize(reply, wanted.reply_format, formats.told(reply)),
         destination=wanted.reply_to,
         later=wanted.later,
         now=now,

@@ -24,6 +24,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
 from gateway import metrics, routing, settings
+from gateway.checking import Checking
 from gateway.errors import DatabaseUnavailable, TookTooLong
 from gateway.fhir.check import warm
 from gateway.fhir.message import Ourselves
@@ -225,7 +226,9 @@ class Drainer:
         self._jobs = 0
         self._hand = Hand(in_hand, in_force.handler_timeout)
         ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
-        self._processor = Processor(database, registry, ourselves, in_force.retry_schedule, self._hand)
+        self._processor = Processor(
+            database, registry, ourselves, Checking(in_force), in_force.retry_schedule, self._hand
+        )
         self._dispatcher = dispatcher
         self._notices = notices
         self._in_hand = in_hand

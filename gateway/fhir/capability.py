@@ -10,15 +10,23 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway.fhir.json import Resource
+from gateway.fhir.versions import NUMBERS
 
 _FHIR_VERSION = "4.0.1"
 _FORMATS = ["application/fhir+json", "application/fhir+xml", "json", "xml"]
+_VERSIONED = [f"{name}; fhirVersion={number}" for name in _FORMATS[:2] for number in NUMBERS.values()]
 _TRANSPORT = "http://terminology.hl7.org/CodeSystem/message-transport"
 _PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
+_VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+_OPERATIONS = [
+    {"name": "process-message", "definition": _PROCESS_MESSAGE},
+    {"name": "validate", "definition": _VALIDATE},
+]
 _DOCUMENTATION = (
     "Post a message, a Bundle in JSON or XML, to the endpoint; the answer is the response message. With `async=true`"
-    " it is acknowledged at once and answered later. A message that gets no answer may be sent again, unchanged, until"
-    " it does: it takes effect once, and its answer is always the same."
+    " it is acknowledged at once and answered later. It may be of FHIR R4, R4B, R5 or STU3, as its `fhirVersion` or its"
+    " header tells, and is answered in the same version. A message that gets no answer may be sent again, unchanged,"
+    " until it does: it takes effect once, and its answer is always the same."
 )
 _SITUATION = (
     "The answer is a message of the same event. If what was asked is done, `MessageHeader.response.code` is `ok`, and"
@@ -76,10 +84,8 @@ def capability_statement(
         "software": {"name": name, "version": version},
         "implementation": {"description": "A gateway for FHIR messages", "url": base_url},
         "fhirVersion": _FHIR_VERSION,
-        "format": _FORMATS,
-        "rest": [
-            {"mode": "server", "operation": [{"name": "process-message", "definition": _PROCESS_MESSAGE}]},
-        ],
+        "format": [*_FORMATS, *_VERSIONED],
+        "rest": [{"mode": "server", "operation": _OPERATIONS}],
         "messaging": [_messaging(handlers, base_url, endpoint, reliable_cache_minutes)],
     }
 

@@ -118,18 +118,24 @@ def _decode(data: bytes) -> str:
 
 
 def _bound_elements(data: bytes) -> None:
-    if (
-        len(data) < MAX_ELEMENTS
-        or _separators(data) <= MAX_ELEMENTS
-        or _separators(_QUOTED.sub(b"", data)) <= MAX_ELEMENTS
-    ):
-        return
-    text = f"The JSON has more than {MAX_ELEMENTS} elements. Send it as several messages."
-    raise Unreadable(Issue("too-costly", text, severity="fatal"))
+    if len(data) > MAX_ELEMENTS and _separators(data, 0, len(data)) > MAX_ELEMENTS and _has_too_many_elements(data):
+        text = f"The JSON has more than {MAX_ELEMENTS} elements. Send it as several messages."
+        raise Unreadable(Issue("too-costly", text, severity="fatal"))
 
 
-def _separators(data: bytes) -> int:
-    return data.count(b",") + data.count(b"{") + data.count(b"[")
+def _has_too_many_elements(data: bytes) -> bool:
+    """Whether so many separators are outside of strings, or so many strings are there that they must be."""
+    count = end = 0
+    for number, quoted in enumerate(_QUOTED.finditer(data)):
+        count += _separators(data, end, quoted.start())
+        if count > MAX_ELEMENTS or number > 2 * MAX_ELEMENTS:
+            return True
+        end = quoted.end()
+    return count + _separators(data, end, len(data)) > MAX_ELEMENTS
+
+
+def _separators(data: bytes, start: int, end: int) -> int:
+    return data.count(b",", start, end) + data.count(b"{", start, end) + data.count(b"[", start, end)
 
 
 def _is_plain(text: str, value: Any) -> bool:

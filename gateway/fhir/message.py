@@ -9,13 +9,16 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from gateway.errors import Issue, NotAMessage, Refused
 from gateway.fhir import json
+from gateway.fhir.definitions import Version
 from gateway.fhir.references import Entries, Entry
+from gateway.fhir.versions.carrying import url_of
+from gateway.fhir.versions.telling import find_header
 
 Resource = dict[str, Any]
 ResponseCode = Literal["ok", "transient-error", "fatal-error"]
@@ -27,6 +30,7 @@ _VISIBLE = "[^\\s\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 _CODE = re.compile(f"{_VISIBLE}+(?: {_VISIBLE}+)*")
 _URI = re.compile(f"{_VISIBLE}{{1,2048}}")
 _LONGEST_CODE = 256
+_URIS = "urn:ietf:rfc:3986"
 _CODING = ("system", "version", "code", "display")
 _LONGEST_PARTY = 2048
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -34,6 +38,9 @@ _HEADER_URL = re.compile(
     r"(?:urn:uuid:|(?:\S*/)?MessageHeader/)(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
     f"|(?P<uuid>(?i:{_UUID}))"
 )
+_RENEWED = ("id", "_id", "identifier", "timestamp", "_timestamp", "meta")
+_ALIKE = ("R4", "R4B")
+"""The versions in which the same message is written in the same way."""
 _OF_ONE_MESSAGE = re.compile(f"urn:uuid:.*|{_UUID}", re.IGNORECASE | re.DOTALL)
 """A reference that was made up for the Bundle it is in."""
 
@@ -51,9 +58,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """A message as it was received: the Bundle, and what its header says of it.
+    """A message as it was received: the Bundle, in R4, and what its header says of it.
 
     `sender` is how the sender is told from others: `source.endpoint`, with what `MessageHeader.sender` is known by.
+    `sent` is the Bundle in the `version` it was sent in, of which R4 has no place for what `lost` says.
     """
 
     bundle: Resource
@@ -64,6 +72,16 @@ class Message:
     header_id: str | None
     sender: str
     received_at: datetime
+    version: Version = "R4"
+    sent: Resource = field(default_factory=dict)
+    lost: Sequence[Issue] = ()
+
+    @property
+    def identifier(self) -> tuple[str, str] | None:
+        """`Bundle.identifier`, system and value, by which R5 knows a message; None in other versions."""
+        identifier = _dict(self.bundle.get("identifier")) if self.version == "R5" else {}
+        value = _text(identifier.get("value")).strip()
+        return (_text(identifier.get("system")), value) if value else None
 
     @property
     def quoted_id(self) -> str:
@@ -117,7 +135,7 @@ def _wanted(types: Sequence[str]) -> str:
 
 
 def read_message(bundle: Resource, received_at: datetime) -> Message:
-    """The message in a Bundle. Raises NotAMessage with every reason why it cannot be taken for one."""
+    """The message in a Bundle of R4. Raises NotAMessage with every reason why it cannot be taken for one."""
     header, issues = _find_header(bundle)
     if header is None:
         raise NotAMessage(*issues)
@@ -134,7 +152,7 @@ def read_message(bundle: Resource, received_at: datetime) -> Message:
         issues.append(Issue("structure", text, f"{_HEADER}.response"))
     if issues or event is None:
         raise NotAMessage(*issues)
-    return Message(bundle, header, entries, event, bundle_id, header_id, sender, received_at)
+    return Message(bundle, header, entries, event, bundle_id, header_id, sender, received_at, sent=bundle)
 
 
 def is_uri(text: str) -> bool:
@@ -142,11 +160,18 @@ def is_uri(text: str) -> bool:
     return _URI.fullmatch(text) is not None
 
 
-def content_hash(bundle: Resource) -> bytes:
-    """SHA-256 of what a message says: the Bundle without what a sender renews when it sends the same again."""
-    renewed = ("id", "_id", "identifier", "timestamp", "_timestamp", "meta")
-    said = {name: value for name, value in bundle.items() if name not in renewed}
-    return hashlib.sha256(json.canonical(said)).digest()
+def content_hash(bundle: Resource, version: Version = "R4") -> bytes:
+    """SHA-256 of what a message says: the Bundle without what a sender renews when it sends the same again.
+
+    The same content in another version is another: its answer is in that one. R5 knows a message by its
+    `Bundle.identifier`: the ids of what is in it may be new too.
+    """
+    said = {name: value for name, value in bundle.items() if name not in _RENEWED}
+    if version == "R5" and "identifier" in bundle and (header := find_header(bundle)):
+        first = {"resource": {name: value for name, value in header.items() if name not in _RENEWED}}
+        said["entry"] = [first, *bundle["entry"][1:]]
+    content = json.canonical(said)
+    return hashlib.sha256(content if version in _ALIKE else version.encode() + content).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +197,7 @@ def compose_reply(
     `focus` are resources as the gateway keeps them (they have an `id`); `outcome` is an OperationOutcome.
     """
     header_id = new_id()
-    response: Resource = {"identifier": request.quoted_id, "code": code}
+    response: Resource = {**_quoted(request), "code": code}
     header: Resource = {"resourceType": "MessageHeader", "id": header_id, **_same_event(request.header)}
     header |= _exchanged_addresses(request, ourselves) | {"response": response}
     entries: list[Resource] = [{"fullUrl": f"urn:uuid:{header_id}", "resource": header}]
@@ -185,13 +210,26 @@ def compose_reply(
         response["details"] = {"reference": f"urn:uuid:{outcome_id}"}
         identified = {"resourceType": "OperationOutcome", "id": outcome_id, **outcome}
         entries.append({"fullUrl": f"urn:uuid:{outcome_id}", "resource": identified})
+    bundle_id = new_id()
     return {
         "resourceType": "Bundle",
-        "id": new_id(),
+        "id": bundle_id,
+        **({"identifier": {"system": _URIS, "value": f"urn:uuid:{bundle_id}"}} if request.version == "R5" else {}),
         "type": "message",
         "timestamp": instant(now),
         "entry": entries,
     }
+
+
+def _quoted(request: Message) -> Resource:
+    """`response.identifier`, and what it is in R5 as R4 carries it: the request's own `Bundle.identifier`."""
+    if request.identifier is None:
+        return {"identifier": request.quoted_id}
+    system, value = request.identifier
+    identifier = {"system": system, "value": value} if is_uri(system) else {"value": value}
+    carried = [{"url": url_of("R5", "MessageHeader.response.identifier"), "valueIdentifier": identifier}]
+    plain = value.removeprefix("urn:uuid:")
+    return {"extension": carried, **({"identifier": plain} if _ID.fullmatch(plain) else {})}
 
 
 def instant(when: datetime) -> str:

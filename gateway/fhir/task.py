@@ -17,6 +17,7 @@ from gateway.errors import Issue, Refused
 from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.message import Message
 from gateway.fhir.references import Entry, references_in
+from gateway.fhir.versions.carrying import keep_carried, without
 
 Resource = dict[str, Any]
 Same = Callable[[Resource, Resource], bool]
@@ -278,7 +279,9 @@ def merged(kept: Resource, sent: Resource, now: str, machine: StateMachine = COW
         theirs = {name: value for name, value in sent["meta"].items() if name not in ("versionId", "lastUpdated")}
         result["meta"] = {**kept.get("meta", {}), **theirs}
     if "status" in new and status_of(new) != status_of(kept) and "statusReason" not in new:
-        result.pop("statusReason", None)
+        result = without(result, "statusReason")
+        new["statusReason"] = None
+    keep_carried(result, kept, new)
     _merge_contained(result, kept, sent)
     if result == kept:
         return kept
@@ -295,7 +298,7 @@ def dated(task: Resource, now: str) -> Resource:
 
 def cancelled(task: Resource, reason: Resource | None, now: str) -> Resource:
     """A Task as it is once cancelled, with the reason of the cancellation as its `statusReason`."""
-    result = {name: value for name, value in task.items() if name not in ("statusReason", "text", "_status")}
+    result = {name: value for name, value in without(task, "statusReason").items() if name not in ("text", "_status")}
     return dated({**result, "status": CANCELLED, **({"statusReason": reason} if reason else {})}, now)
 
 

@@ -8,7 +8,7 @@ from lxml import etree
 
 from gateway.errors import Issue, NotAMessage
 from gateway.fhir import narrative
-from gateway.fhir.definitions import FHIR, Field, Type, get_type, is_resource
+from gateway.fhir.definitions import FHIR, Field, Type, Version, get_type, is_resource
 from gateway.fhir.issues import Issues, Where, shown, unknown_element
 from gateway.fhir.json import MAX_DEPTH, Number, Resource, number
 
@@ -17,14 +17,15 @@ _SCHEMA_LOCATION = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
 
 
 class Reader:
-    """One reading. A `depth` is that of the dicts and lists made."""
+    """One reading of a resource of a version. A `depth` is that of the dicts and lists made."""
 
-    def __init__(self, has_text: bool) -> None:
+    def __init__(self, has_text: bool, version: Version = "R4") -> None:
+        self._version: Version = version
         self._issues = Issues(NotAMessage)
         self._has_text = has_text
 
     def read(self, root: etree._Element) -> Resource:
-        """NotAMessage with all issues found if `root` is no resource as R4 defines it."""
+        """NotAMessage with all issues found if `root` is no resource as the version defines it."""
         resource: Resource = {}
         self._resource(root, resource, None, 1)
         self._issues.refuse_any()
@@ -35,11 +36,11 @@ class Reader:
         if namespace != _NAMESPACE:
             text = f"The element {shown(name)} is not in the namespace {FHIR}. Declare it with xmlns."
             self._issues.add("structure", text, where)
-        elif not is_resource(name):
-            self._issues.add("structure", f"FHIR R4 has no resource {shown(name)}.", where)
+        elif not is_resource(name, self._version):
+            self._issues.add("structure", f"FHIR {self._version} has no resource {shown(name)}.", where)
         else:
             into["resourceType"] = name
-            self._members(element, get_type(name), into, where or (None, name, None), depth)
+            self._members(element, get_type(name, self._version), into, where or (None, name, None), depth)
 
     def _members(self, element: etree._Element, kind: Type, into: dict[str, Any], where: Where, depth: int) -> None:
         """Puts the attributes and the children of `element` into `into`."""
@@ -77,7 +78,7 @@ class Reader:
                 into[field.name] = value
                 last = max(last, field.order)
             elif name != _SCHEMA_LOCATION or "resourceType" not in into:
-                text = f"{kind.name} has no attribute {shown(str(name))} in FHIR R4. Leave it out."
+                text = f"{kind.name} has no attribute {shown(str(name))} in FHIR {self._version}. Leave it out."
                 self._issues.add("structure", text, where)
         return last
 
@@ -114,7 +115,7 @@ class Reader:
         depth += 1 + field.many
         value: Any = {}
         if field.kind == "complex":
-            self._members(child, get_type(field.type), value, here, depth)
+            self._members(child, get_type(field.type, self._version), value, here, depth)
         elif field.kind == "resource":
             self._wrapped(child, value, here, depth)
         else:
@@ -152,7 +153,7 @@ class Reader:
             return
         namespace, _, name = child.tag.rpartition("}")
         if namespace == _NAMESPACE:
-            text = unknown_element(kind, name)
+            text = unknown_element(kind, name, self._version)
         else:
             text = f"The element {shown(name)} is in the namespace {shown(namespace[1:])}. Here it has to be in {FHIR}."
         self._issues.add("structure", text, where)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.errors import NotAMessage
 from gateway.fhir import narrative
-from gateway.fhir.definitions import FHIR, Field, Type, get_type, is_resource
+from gateway.fhir.definitions import FHIR, Field, Type, Version, get_type, is_resource
 from gateway.fhir.issues import Issues, Where, shown, unknown_element
 from gateway.fhir.json import Number
 
@@ -33,14 +33,15 @@ _MOST_PLANS = 5_000
 
 
 class Writer:
-    """One writing."""
+    """One writing of a resource of a version."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: Version = "R4") -> None:
+        self._version: Version = version
         self._issues = Issues(NotAMessage)
         self._out: list[str] = []
 
     def write(self, resource: Any) -> str:
-        """NotAMessage with all issues found if `resource` is not built as R4 defines it."""
+        """NotAMessage with all issues found if `resource` is not built as the version defines it."""
         try:
             self._resource(resource, None, f' xmlns="{FHIR}"')
         except RecursionError:
@@ -50,10 +51,14 @@ class Writer:
 
     def _resource(self, value: Any, where: Where | None, attributes: str = "") -> None:
         name = value.get("resourceType") if isinstance(value, dict) else None
-        if isinstance(name, str) and is_resource(name):
-            self._compound(name, value, get_type(name), where or (None, name, None), attributes)
+        if isinstance(name, str) and is_resource(name, self._version):
+            self._compound(name, value, get_type(name, self._version), where or (None, name, None), attributes)
         else:
-            given = f"FHIR R4 has no resource {shown(name)}." if isinstance(name, str) else "Here is no resourceType."
+            given = (
+                f"FHIR {self._version} has no resource {shown(name)}."
+                if isinstance(name, str)
+                else "Here is no resourceType."
+            )
             self._issues.add("structure", given, where)
 
     def _compound(self, tag: str, value: Any, kind: Type, where: Where, attributes: str = "") -> None:
@@ -82,9 +87,9 @@ class Writer:
 
     def _plan(self, kind: Type, value: dict[str, Any], where: Where) -> _Plan:
         """Looks at the names in `value`, and keeps the plan if nothing is wrong with them."""
-        wrong = [name for name in value if name not in kind.order and not _is_type(name, kind)]
+        wrong = [name for name in value if name not in kind.order and not self._is_type(name, kind)]
         for name in wrong:
-            self._issues.add("structure", unknown_element(kind, name), where)
+            self._issues.add("structure", unknown_element(kind, name, self._version), where)
         found = {field.name: field for name in value if (field := kind.fields.get(name) or kind.siblings.get(name))}
         fields = sorted(found.values(), key=attrgetter("order"))
         for one, other in pairwise(fields):
@@ -116,7 +121,7 @@ class Writer:
 
     def _one(self, field: Field, value: Any, where: Where) -> None:
         if field.kind == "complex":
-            self._compound(field.name, value, get_type(field.type), where)
+            self._compound(field.name, value, get_type(field.type, self._version), where)
         elif field.kind == "resource":
             self._out.append(f"<{field.name}>")
             self._resource(value, where)
@@ -151,7 +156,10 @@ class Writer:
     def _primitive(self, field: Field, value: Any, sibling: Any, where: Where) -> None:
         attribute = "" if value is None else f' value="{self._lexeme(field, value, where)}"'
         if sibling:
-            self._compound(field.name, sibling, get_type("Element"), where, attribute)
+            length = len(self._out)
+            self._compound(field.name, sibling, get_type("Element", self._version), where, attribute)
+            if self._out[length:] == [f"<{field.name}/>"]:
+                self._issues.add("structure", f"{field.name} is empty. Give it a value, or leave it out.", where)
         elif attribute:
             self._out.append(f"<{field.name}{attribute}/>")
 
@@ -173,12 +181,11 @@ class Writer:
 
     def _refuse_value(self, expected: str, value: Any, where: Where) -> str:
         given = _GIVEN.get(type(value), type(value).__name__)
-        self._issues.add("structure", f"Here is {given}, where FHIR R4 has {expected}.", where)
+        self._issues.add("structure", f"Here is {given}, where FHIR {self._version} has {expected}.", where)
         return ""
 
-
-def _is_type(name: str, kind: Type) -> bool:
-    return name == "resourceType" and is_resource(kind.name)
+    def _is_type(self, name: str, kind: Type) -> bool:
+        return name == "resourceType" and is_resource(kind.name, self._version)
 
 
 def _is_simple(field: Field, value: dict[str, Any]) -> bool:

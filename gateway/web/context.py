@@ -8,6 +8,7 @@ from typing import cast
 from flask import current_app
 
 from gateway import routing
+from gateway.checking import Checking
 from gateway.fhir.message import Ourselves
 from gateway.notices import Listener, Notices
 from gateway.routing import Registry
@@ -27,6 +28,7 @@ class Context:
     database: Database
     registry: Registry
     ourselves: Ourselves
+    checking: Checking
     courier: Courier
     notices: Notices
     room: WaitingRoom
@@ -41,6 +43,7 @@ def make(in_force: Settings) -> Context:
         database=Database(in_force.database_url),
         registry=routing.load(in_force.handlers),
         ourselves=Ourselves(in_force.name, in_force.endpoint, in_force.base_url),
+        checking=Checking(in_force),
         courier=Courier(Dispatcher(celery_app(in_force), in_force)),
         notices=Notices(in_force.redis_url),
         room=room,

@@ -11,8 +11,9 @@ from flask import Blueprint, Response, g, request
 from gateway import metrics
 from gateway.errors import Issue, NotAMessage
 from gateway.fhir import formats
-from gateway.fhir.message import Message, is_uri, read_message
-from gateway.fhir.parameters import unwrap
+from gateway.fhir.definitions import VERSIONS
+from gateway.fhir.message import Message, is_uri
+from gateway.fhir.received import read_received
 from gateway.receiving import Received, Submission, receive
 from gateway.replies import write_reply
 from gateway.store import inbox
@@ -21,7 +22,7 @@ from gateway.web import context
 from gateway.web.answers import outcome_response, resource_response, wanted_answer
 from gateway.web.body import read_body
 from gateway.web.context import Context
-from gateway.web.negotiation import Answer, request_format
+from gateway.web.negotiation import Answer, alike, request_format
 from gateway.web.waiting import wait_for
 
 _ABSOLUTE = re.compile(r"https?://[^/?#]|(?!https?:)[a-z][a-z0-9+.\-]*:.", re.IGNORECASE)
@@ -38,8 +39,8 @@ def process_message() -> Response:
     """Keeps the message, has it processed, and answers with the response message, or later (`async=true`)."""
     here = context.get()
     media_type = request.headers.get("Content-Type")
-    sent = request_format(media_type)
-    answer = wanted_answer()
+    request_format(media_type)
+    wanted_answer(VERSIONS)
     later, reply_to = _read_async(), _read_response_url()
     body = read_body(
         request.stream,
@@ -47,7 +48,8 @@ def process_message() -> Response:
         request.headers.get("Content-Encoding"),
         here.settings.max_message_bytes,
     )
-    message = read_message(unwrap(formats.parse(body, sent)), datetime.now(UTC))
+    message = read_received(body, media_type or "", datetime.now(UTC))
+    answer = wanted_answer(alike(message.version))
     destination = (reply_to or message.source_endpoint) if later else None
     submission = Submission(body, media_type or "", answer.format, destination, later, g.request_id)
     received = receive(here.database, here.registry, here.ourselves, message, submission)
@@ -106,7 +108,8 @@ def _answer(here: Context, message: Message, answer: Answer, progress: Progress)
             return Response(status=204)
         content = progress.content
         if progress.format != answer.format:
-            content = formats.serialize(formats.parse(content, progress.format or "json"), answer.format)
+            reply, version = formats.parse_told(content, progress.format or "json", None)
+            content = formats.serialize(reply, answer.format, version)
         return Response(content, 200, content_type=answer.content_type)
     if progress.state == "new":
         what = (

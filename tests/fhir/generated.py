@@ -5,12 +5,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.fhir.definitions import Field, get_type
+from gateway.fhir.definitions import Field, Version, get_type, is_resource, type_names
 from gateway.fhir.json import Number
 
 SAMPLES = Path(__file__).parent / "samples"
 
-_TYPES = ("Patient", "Observation", "Bundle", "Parameters", "Task", "MedicationRequest", "Questionnaire", "ValueSet")
 _TEXT = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff", include_characters="\t\n\r"),
     max_size=8,
@@ -27,28 +26,36 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def resources(depth: int = 3) -> st.SearchStrategy[dict[str, Any]]:
-    """Resources of R4 in the shape of FHIR JSON: right in their structure, senseless in their content."""
-    return st.sampled_from(_TYPES).flatmap(
-        lambda name: _objects(name, depth).map(lambda members: {"resourceType": name, **members})
-    )
+def resource_types(version: Version = "R4") -> list[str]:
+    """The names of all types of resources that there are."""
+    return sorted(name for name in type_names(version) if is_resource(name, version))
+
+
+def resources(depth: int = 3, version: Version = "R4") -> st.SearchStrategy[dict[str, Any]]:
+    """Resources in the shape of FHIR JSON: right in their structure, senseless in their content."""
+    return st.sampled_from(resource_types(version)).flatmap(lambda name: resource(name, depth, version))
+
+
+def resource(name: str, depth: int = 3, version: Version = "R4") -> st.SearchStrategy[dict[str, Any]]:
+    """Resources of one type."""
+    return _objects(name, depth, version).map(lambda members: {"resourceType": name, **members})
 
 
 @st.composite
-def _objects(draw: st.DrawFn, type_name: str, depth: int) -> dict[str, Any]:
-    kind = get_type(type_name)
+def _objects(draw: st.DrawFn, type_name: str, depth: int, version: Version) -> dict[str, Any]:
+    kind = get_type(type_name, version)
     fields = list(kind.fields.values()) if depth else [field for field in kind.fields.values() if field.sibling]
     chosen = draw(st.lists(st.sampled_from(fields), max_size=4, unique_by=lambda field: field.order)) if fields else []
     members: dict[str, Any] = {name: draw(_TEXT) for name in kind.attributes if draw(st.booleans())}
     for field in chosen:
-        members.update(draw(_members(field, depth)))
+        members.update(draw(_members(field, depth, version)))
     return members
 
 
 @st.composite
-def _members(draw: st.DrawFn, field: Field, depth: int) -> dict[str, Any]:
+def _members(draw: st.DrawFn, field: Field, depth: int, version: Version) -> dict[str, Any]:
     if not field.sibling:
-        value = _value(field, depth - 1)
+        value = _value(field, depth - 1, version)
         return {field.name: draw(st.lists(value, min_size=1, max_size=3) if field.many else value)}
     count = draw(st.integers(1, 3)) if field.many else 1
     pairs = [draw(_primitive(field, depth)) for _ in range(count)]
@@ -71,10 +78,10 @@ def _primitive(draw: st.DrawFn, field: Field, depth: int) -> tuple[Any, Any]:
     return (value if shape == "both" else None), sibling
 
 
-def _value(field: Field, depth: int) -> st.SearchStrategy[Any]:
+def _value(field: Field, depth: int, version: Version) -> st.SearchStrategy[Any]:
     if field.kind == "resource":
-        return resources(depth)
-    return _objects(field.type, depth) if field.kind == "complex" else _VALUES[field.kind]
+        return resources(depth, version)
+    return _objects(field.type, depth, version) if field.kind == "complex" else _VALUES[field.kind]
 
 
 @st.composite

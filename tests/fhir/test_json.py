@@ -211,7 +211,9 @@ def test_the_canonical_form_of_a_narrative_is_the_same_when_it_came_as_xml(spell
     assert json.canonical(xml.parse(xml.serialize(resource))) == json.canonical(resource)
 
 
-@pytest.mark.parametrize("div", ["text", "<div>", "<h:div xmlns:h='u'><?php 1?></h:div>", "<p/>"])
+@pytest.mark.parametrize(
+    "div", [*("text", "<div>", "<h:div xmlns:h='u'><?php 1?></h:div>", "<p/>"), "<div xmlns:u='relative' u:x='1'/>"]
+)
 def test_a_narrative_that_is_none_has_a_canonical_form_too(div: str) -> None:
     resource = {"resourceType": "Patient", "text": {"div": div}}
 

@@ -462,6 +462,13 @@ def test_members_in_every_order_are_written_in_one_order() -> None:
     assert len(written) == 1
 
 
+@pytest.mark.parametrize("sibling", [{"extension": None}, {"extension": []}, {"id": None}])
+def test_a_primitive_of_which_nothing_is_left_is_not_written(sibling: dict[str, Any]) -> None:
+    resource = {"resourceType": "Patient", "name": [{"given": ["a", None], "_given": [None, sibling]}]}
+
+    assert _unwritable(resource) == [("Patient.name[0].given[1]", "given is empty. Give it a value, or leave it out.")]
+
+
 def test_a_resource_that_contains_itself_is_not_written() -> None:
     resource: dict[str, Any] = {"resourceType": "Patient"}
     resource["contained"] = [resource]

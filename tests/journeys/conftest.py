@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.store import schema
-from tests import services
+from tests import services, validity
 from tests.conftest import DATABASES
 from tests.running import Gateway, running
 
@@ -71,13 +71,13 @@ def partner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     var = tmp_path_factory.mktemp("journeys") / "var"
     if request.param == "sqlite":
         url = f"sqlite:///{var}/gateway.db"
-        with running(var, SETTINGS) as gateway, httpx.Client(timeout=30, trust_env=False) as client:
+        with running(var, SETTINGS) as gateway, validity.client() as client:
             yield Partner(gateway, url, client)
         return
     server = request.getfixturevalue("postgres_server")
     with (
         services.postgres_database(server) as url,
         running(var, SETTINGS | {"GATEWAY_DATABASE_URL": url}) as gateway,
-        httpx.Client(timeout=30, trust_env=False) as client,
+        validity.client() as client,
     ):
         yield Partner(gateway, url, client)

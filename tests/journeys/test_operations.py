@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from fhir.resources.R4B.capabilitystatement import CapabilityStatement
-from fhir.resources.R4B.messagedefinition import MessageDefinition
-
 from gateway.fhir import json, xml
 from tests.journeys.conftest import Partner
 from tests.orders import Order
@@ -12,7 +9,6 @@ from tests.orders import Order
 
 def test_the_capability_statement_lists_the_events(partner: Partner) -> None:
     statement = json.parse(partner.get("/fhir/metadata").content)
-    CapabilityStatement.model_validate(statement)
     [messaging] = statement["messaging"]
     definitions = [supported["definition"] for supported in messaging["supportedMessage"]]
     assert any(definition.endswith("/MessageDefinition/new-order") for definition in definitions)
@@ -29,7 +25,6 @@ def test_each_supported_message_has_its_definition(partner: Partner) -> None:
     for supported in statement["messaging"][0]["supportedMessage"]:
         path = "/fhir/MessageDefinition/" + supported["definition"].rpartition("/")[2]
         definition = json.parse(partner.get(path).content)
-        MessageDefinition.model_validate(definition)
         assert definition["url"] == supported["definition"]
     listed = json.parse(partner.get("/fhir/MessageDefinition").content)
     assert listed["total"] == len(listed["entry"]) == len(statement["messaging"][0]["supportedMessage"])

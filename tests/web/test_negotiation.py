@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.fhir.definitions import VERSIONS, Version
 from gateway.web.negotiation import (
     Answer,
     Format,
@@ -37,6 +38,8 @@ FHIR_XML = "application/fhir+xml; charset=utf-8"
         ("application/fhir+json; fhirVersion=4.0", "json"),
         ("application/fhir+json; FHIRVERSION=4.0.1; charset=utf-8", "json"),
         ("application/fhir+xml; fhirVersion=4.3", "xml"),
+        ("application/fhir+xml; fhirVersion=5.0", "xml"),
+        ('application/fhir+json; fhirVersion="3.0.2"', "json"),
         ("application/json; something=else", "json"),
         ("application/json;", "json"),
     ],
@@ -58,8 +61,10 @@ def test_a_body_is_read_in_the_format_its_content_type_says(content_type: str, e
         "application/*",
         ";",
         "application/fhir+json, application/fhir+xml",
-        "application/fhir+json; fhirVersion=5.0",
-        "application/fhir+json; fhirVersion=3.0",
+        "application/fhir+json; fhirVersion=1.0",
+        "application/fhir+json; fhirVersion=4.1",
+        "application/fhir+json; fhirVersion=",
+        'application/fhir+json; x="; fhirVersion=9.0"; fhirVersion=4.0',
         "application/fhir+json; fhirVersion=4",
         "application/fhir+json; charset=iso-8859-1",
         "text/xml; charset=utf-16",
@@ -72,7 +77,7 @@ def test_a_body_of_another_type_is_refused_with_what_to_send(content_type: str) 
     (issue,) = refused.value.issues
     assert content_type in issue.text
     assert "Send application/fhir+json or application/fhir+xml" in issue.text
-    assert "fhirVersion 4.0 or 4.3" in issue.text
+    assert "fhirVersion 3.0, 4.0, 4.3 or 5.0 or none" in issue.text
 
 
 @pytest.mark.parametrize("content_type", [None, ""])
@@ -210,6 +215,54 @@ def test_a_format_parameter_that_nothing_fits_is_refused_whatever_accept_says(pa
 
     (issue,) = refused.value.issues
     assert f'what _format asks for, "{parameter}"' in issue.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "versions", "named", "expected"),
+    [
+        (None, ("R5",), "R5", "application/fhir+json; fhirVersion=5.0; charset=utf-8"),
+        (None, ("R5",), None, FHIR_JSON),
+        ("*/*", ("STU3",), "STU3", "application/fhir+json; fhirVersion=3.0; charset=utf-8"),
+        (
+            "application/fhir+xml; fhirVersion=5.0",
+            ("R5",),
+            None,
+            "application/fhir+xml; fhirVersion=5.0; charset=utf-8",
+        ),
+        ("application/json; fhirVersion=4.3", ("R4", "R4B"), "R4", "application/json; fhirVersion=4.3; charset=utf-8"),
+        (
+            "application/fhir+json; fhirVersion=4.0, application/fhir+xml; fhirVersion=5.0;q=0.1",
+            ("R5",),
+            None,
+            "application/fhir+xml; fhirVersion=5.0; charset=utf-8",
+        ),
+    ],
+)
+def test_the_answer_is_in_a_version_that_can_be(
+    accept: str | None, versions: tuple[Version, ...], named: Version | None, expected: str
+) -> None:
+    answer = response_format(accept, None, "json", versions, named)
+
+    assert answer.content_type == expected
+
+
+@pytest.mark.parametrize(
+    ("accept", "versions", "reason"),
+    [
+        ("application/fhir+json; fhirVersion=4.0", ("R5",), "A reply is in the version of the request."),
+        ("application/fhir+json; fhirVersion=5.0", ("STU3",), "with fhirVersion 3.0 or none"),
+        ("application/fhir+json; fhirVersion=5.0", ("R4", "R4B"), "with fhirVersion 4.0 or 4.3 or none"),
+        ("application/fhir+json; fhirVersion=1.0", VERSIONS, "with fhirVersion 3.0, 4.0, 4.3 or 5.0 or none"),
+    ],
+)
+def test_an_answer_in_another_version_is_refused_with_the_reason(
+    accept: str, versions: tuple[Version, ...], reason: str
+) -> None:
+    with pytest.raises(NotAcceptable) as refused:
+        response_format(accept, None, "json", versions)
+
+    (issue,) = refused.value.issues
+    assert reason in issue.text
 
 
 HEADERS = st.text("aplicton/fhr+jsxmeVU-4.0;=,*q \"'\\%\u00e9", max_size=60) | st.text(max_size=60)
