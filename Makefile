@@ -14,7 +14,7 @@ TEST := $(VENV)/test.stamp
 # What is imported is compiled once, not at every start of every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run demo test lint bench crash coverage lock clean
+.PHONY: run demo test lint bench crash fuzz coverage lock clean
 
 run: $(RUN)
 	@exec $(BIN)/fhir-gateway run
@@ -36,6 +36,10 @@ bench: $(TEST)
 
 crash: $(TEST)
 	@$(BIN)/python -m tests.crash $(ARGS)
+
+# ARGS="--seconds 600 --target json"
+fuzz: $(TEST)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 coverage: $(TEST)
 	$(BIN)/coverage run -m pytest

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics, routing
+from gateway.checking import Checking
+from gateway.fhir import definitions
+from gateway.fhir.check import invariants
+from gateway.fhir.check.levels import FIXED, RULES, Levels
 from gateway.fhir.message import Ourselves
 from gateway.fhir.task import Outcome
 from gateway.processing import Processor
@@ -50,6 +54,27 @@ def test_every_setting_is_documented(setting: str) -> None:
     assert f"`{setting}`" in text_of("settings.md")
 
 
+def level_of(rule: str) -> str:
+    return Levels().of(rule) + (", fixed" if rule in FIXED else "")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_documented_with_its_level(rule: str) -> None:
+    assert f"| `{rule}` | {level_of(rule)} |" in text_of("validation.md")
+
+
+@pytest.mark.parametrize("version", definitions.TABLES)
+def test_every_invariant_is_documented_with_its_level(version: definitions.Version) -> None:
+    rows = re.findall(r"^\| `(\S+)` \| [^|]+ \| (\w+) \|", text_of("validation.md"), re.MULTILINE)
+    of_types = [rule for name in definitions.type_names(version) for rule in invariants.of(name, version)]
+    assert {(rule.key, level_of(rule.key)) for rule in of_types} <= {*rows}
+
+
+def test_what_is_not_checked_is_documented() -> None:
+    for _, key in invariants.LEFT_OUT:
+        assert f"`{key}`" in text_of("validation.md")
+
+
 def test_every_metric_is_documented() -> None:
     depth = metrics.Depth("inbox", "dead", 0)
     exposed = metrics.exposition([depth]).decode()
@@ -69,7 +94,7 @@ def test_the_handler_in_the_readme_works(database_url: str, monkeypatch: pytest.
     bundle = Sender().write(handler.event.code, dispense, system=handler.event.system or "")
     database = Database(database_url)
     received = receive(database, routing.registry, OURSELVES, read(bundle), submission(bundle))
-    processor = Processor(database, routing.registry, OURSELVES, ())
+    processor = Processor(database, routing.registry, OURSELVES, Checking(Settings()), ())
     [processed] = processor.process(processor.find_due([received.lane]))
     database.close()
     assert processed.outcome == "ok"

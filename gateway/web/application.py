@@ -14,9 +14,9 @@ from gateway import metrics, settings
 from gateway.errors import DatabaseUnavailable, Issue, NotAMessage, Refused, TooLarge, Unreadable
 from gateway.logs import places_of, set_up_logs
 from gateway.settings import Settings
-from gateway.web import context, metadata, operations, process_message
+from gateway.web import context, metadata, operations, process_message, validate
 from gateway.web.answers import outcome_response
-from gateway.web.body import drain
+from gateway.web.body import TooSlow, drain
 from gateway.web.negotiation import NotAcceptable, UnsupportedMediaType
 
 log = structlog.get_logger()
@@ -28,6 +28,7 @@ _STATUS: tuple[tuple[type[Refused], int], ...] = (
     (UnsupportedMediaType, 415),
     (NotAcceptable, 406),
     (TooLarge, 413),
+    (TooSlow, 408),
     (Unreadable, 400),
     (NotAMessage, 422),
     (Refused, 422),
@@ -42,7 +43,7 @@ def create(in_force: Settings | None = None) -> Flask:
     app = Flask("gateway", static_folder=None)
     app.url_map.strict_slashes = False
     context.put(app.extensions, context.make(in_force))
-    for endpoints in (process_message.endpoints, metadata.endpoints, operations.endpoints):
+    for endpoints in (process_message.endpoints, validate.endpoints, metadata.endpoints, operations.endpoints):
         app.register_blueprint(endpoints)
     app.before_request(_begin)
     app.after_request(_end)

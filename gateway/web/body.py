@@ -12,7 +12,8 @@ from typing import Protocol
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 
-from gateway.errors import Issue, TooLarge, Unreadable
+from gateway.errors import Issue, Refused, TooLarge, Unreadable
+from gateway.web.incoming import TooMuchError
 from gateway.web.negotiation import UnsupportedMediaType
 
 _CHUNK = 64 * 1024
@@ -23,6 +24,10 @@ _MOST_MEMBERS = 1000
 _GZIP, _ZLIB, _RAW_DEFLATE = 31, 15, -15
 
 
+class TooSlow(Refused):
+    """The body has not come within the time that a sender has for it."""
+
+
 class Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -30,8 +35,9 @@ class Stream(Protocol):
 def read_body(stream: Stream, content_length: int | None, content_encoding: str | None, limit: int) -> bytes:
     """The whole body, decoded; `content_length` is None when it is sent in chunks.
 
-    Raises TooLarge if it is more than `limit` bytes, as sent or decoded; Unreadable if it is empty, breaks off or is
-    not in the coding it is said to be in; UnsupportedMediaType for a coding that there is not.
+    Raises TooLarge if it is more than `limit` bytes, as sent or decoded; TooSlow if it has not come in time; Unreadable
+    if it is empty, breaks off or is not in the coding it is said to be in; UnsupportedMediaType for a coding that there
+    is not.
     """
     decoders = _decoders(content_encoding)
     if content_length is not None and content_length > limit:
@@ -55,6 +61,11 @@ def _read(stream: Stream, limit: int) -> bytes:
             missing -= len(part)
             if missing <= 0:
                 raise _too_large(limit)
+    except TooMuchError:
+        raise _too_large(limit) from None
+    except TimeoutError as error:
+        text = "The body has not come in the time there is for it. Send it again, unchanged, over a faster connection."
+        raise TooSlow(Issue("timeout", text)) from error
     except (OSError, ParseException) as error:
         raise _unreadable("The body breaks off, or is not in chunks as HTTP has them. Send all of it.") from error
     return b"".join(parts)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Refused, TooLarge, Unreadable
-from gateway.web.body import drain, read_body
+from gateway.web.body import TooSlow, drain, read_body
+from gateway.web.incoming import TooMuchError
 from gateway.web.negotiation import UnsupportedMediaType
 
 LIMIT = 100_000
@@ -183,11 +184,23 @@ def test_a_body_shorter_than_it_is_said_to_be_is_unreadable() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [NoMoreData(), InvalidChunkSize(b"x"), ChunkMissingTerminator(b"x"), TimeoutError(), ConnectionError()]
+    "error", [NoMoreData(), InvalidChunkSize(b"x"), ChunkMissingTerminator(b"x"), ConnectionError()]
 )
 def test_a_connection_that_fails_in_the_middle_is_unreadable(error: Exception) -> None:
     with pytest.raises(Unreadable, match="breaks off"):
         read_body(Broken(error), None, None, LIMIT)
+
+
+def test_a_body_that_has_not_come_in_time_is_too_slow() -> None:
+    with pytest.raises(TooSlow, match="not come in the time") as refused:
+        read_body(Broken(TimeoutError()), 1000, None, LIMIT)
+
+    assert [issue.code for issue in refused.value.issues] == ["timeout"]
+
+
+def test_a_body_of_which_too_much_has_come_is_too_large() -> None:
+    with pytest.raises(TooLarge, match=f"larger than the {LIMIT} bytes"):
+        read_body(Broken(TooMuchError()), None, None, LIMIT)
 
 
 @given(
