@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from flask import Flask
 
-from tests import services
+from tests import services, validity
 
 if TYPE_CHECKING:
     from gateway.store.database import Database
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT.parent / "shared" / "corpus"
 DATABASES = ("sqlite", "postgresql")
+
+Flask.test_client_class = validity.JudgingClient
 
 
 @pytest.fixture(autouse=True)
@@ -49,16 +52,18 @@ def redis_url(redis_server: str) -> str:
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
-    """An empty PostgreSQL database."""
+    """An empty PostgreSQL database; at the end, every reply kept in it must be valid."""
     with services.postgres_database(postgres_server) as url:
         yield url
+        validity.assert_outbox_valid(url)
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> Iterator[str]:
-    """An SQLite database that is not there yet."""
+    """An SQLite database that is not there yet; at the end, every reply kept in it must be valid."""
     with services.sqlite_database(tmp_path) as url:
         yield url
+        validity.assert_outbox_valid(url)
 
 
 @pytest.fixture(params=DATABASES)
@@ -90,14 +95,19 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database with the schema in it, on each of DATABASES in turn."""
+    """A fresh database with the schema in it, on each of DATABASES in turn.
+
+    At the end, every reply kept in it must be valid.
+    """
     if request.param == "sqlite":
         with services.sqlite_database(tmp_path, request.getfixturevalue("sqlite_template")) as url:
             yield url
+            validity.assert_outbox_valid(url)
         return
     server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
     with services.postgres_database(server, template) as url:
         yield url
+        validity.assert_outbox_valid(url)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import orjson
 
 from gateway.fhir import xml
 from gateway.fhir.task import COW
+from tests import validity
 from tests.live import FHIR_JSON, FHIR_XML
 from tests.orders import Order, Resource, focus_of, header_of, response_code
 
@@ -98,7 +99,7 @@ class Client:
         self._ledger = ledger
         self._stop = stop
         self._random = random.Random(seed)
-        self._http = httpx.Client(timeout=60, trust_env=False)
+        self._http = validity.client(timeout=60)
 
     def run(self) -> None:
         walks: list[Iterator[tuple[OrderLog, Sent]]] = []
@@ -141,6 +142,9 @@ class Client:
         except httpx.TransportError:
             self._ledger.count("no answer")
             return False
+        except AssertionError as objections:
+            self._ledger.violated(f"{sent.header_id}: {objections}")
+            return True
         return self._read(sent, answer, later=later)
 
     def _read(self, sent: Sent, answer: httpx.Response, *, later: bool) -> bool:

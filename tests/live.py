@@ -22,7 +22,7 @@ import httpx
 import orjson
 import psutil
 
-from tests import services
+from tests import services, validity
 from tests.services import eventually, free_port
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ class Gateway:
         self._programs = programs
         self._settings = {"port": self.port, "var": str(directory), "log_level": "WARNING", **settings}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self._client = validity.client(base_url=self.url, timeout=60)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -190,6 +190,9 @@ def gateway(
     try:
         started.start()
         yield started
+        started.close()
+        if database_url is None:
+            validity.assert_outbox_valid(f"sqlite:///{directory}/gateway.db")
     except BaseException:
         print(f"--- the gateway's log, {started.log} ---\n{started.last_lines()}", file=sys.stderr)
         raise

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests import validity
 from tests.services import eventually, free_port
 
 START_SECONDS = 60.0
@@ -29,7 +30,8 @@ class Gateway:
     log: Path
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=5, trust_env=False)
+        with validity.client(timeout=5) as client:
+            return client.get(self.url + path)
 
     def is_ready(self) -> bool:
         """Whether database, broker and a worker answer."""
@@ -87,7 +89,12 @@ def started(words: Sequence[str], var: Path, environ: dict[str, str], port: int)
 
 @contextmanager
 def running(var: Path, environ: dict[str, str] | None = None, port: int | None = None) -> Iterator[Gateway]:
-    """A gateway that is ready: `fhir-gateway run`, with these settings besides port and directory."""
-    with started(["run"], var, environ or {}, port or free_port()) as gateway:
+    """A gateway that is ready: `fhir-gateway run`, with these settings besides port and directory.
+
+    When it has been used, and nothing has failed, every reply that it kept must be valid.
+    """
+    environ = environ or {}
+    with started(["run"], var, environ, port or free_port()) as gateway:
         gateway.wait_until_ready()
         yield gateway
+    validity.assert_outbox_valid(environ.get("GATEWAY_DATABASE_URL", f"sqlite:///{var}/gateway.db"))

@@ -11,10 +11,10 @@ import pytest
 
 from gateway.cli.demo import PAYLOADS, WALK, Step, WrongAnswerError, check, compact, payload
 from gateway.fhir import json, xml
-from gateway.fhir.check import check_structure
 from tests.conftest import ROOT
 from tests.running import command, running
 from tests.services import free_port
+from tests.validity import assert_valid
 
 SECONDS = 120
 
@@ -102,7 +102,7 @@ def test_each_run_has_identifiers_of_its_own_and_the_same_patient(monkeypatch: p
 @pytest.mark.parametrize("path", sorted((ROOT / PAYLOADS).iterdir()), ids=lambda path: path.name)
 def test_every_payload_is_valid(path: Path) -> None:
     message = (xml if path.suffix == ".xml" else json).parse(path.read_bytes())
-    assert check_structure(message) == []
+    assert_valid(message)
 
 
 def test_json_is_shown_with_as_much_on_a_line_as_fits() -> None:

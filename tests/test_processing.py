@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from gateway.checking import Checking
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
 from gateway.fhir import message as fhir
@@ -18,6 +19,7 @@ from gateway.processing import Processor
 from gateway.receiving import Received, receive
 from gateway.records import Records
 from gateway.routing import Handler, Registry, Reply
+from gateway.settings import Settings
 from gateway.store import inbox, schema
 from gateway.store.database import Database
 from gateway.store.inbox import Progress
@@ -66,7 +68,7 @@ class Gateway:
         self.database = Database(url)
         self.registry = Registry()
         self.registry.add(Handler(fhir.Event(COW, "x"), "consequence", "X", ("Task",), handler, None))
-        self.processor = Processor(self.database, self.registry, OURSELVES, schedule)
+        self.processor = Processor(self.database, self.registry, OURSELVES, Checking(Settings()), schedule)
 
     def receive(self, bundle: dict[str, Any], **changes: Any) -> Received:
         return receive(self.database, self.registry, OURSELVES, read(bundle), submission(bundle, **changes))

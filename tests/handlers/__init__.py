@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from gateway import Entry, Kept, Records, routing
+from gateway.checking import Checking
 from gateway.fhir import json
-from gateway.fhir.check import check_structure
 from gateway.fhir.message import Message, Ourselves
 from gateway.fhir.references import Resource
 from gateway.processing import Processor
 from gateway.receiving import Submission, receive
+from gateway.settings import Settings
 from gateway.store import inbox
 from gateway.store.database import Database
 from gateway.store.inbox import Progress
+from tests import validity
 from tests.orders import renewed
 from tests.senders import read
 
 MESSAGES = Path(__file__).parent.parent / "messages"
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
+CHECKING = Checking(Settings())
 
 HOSPITAL = "http://hospital.example/identifier"
 ORDER = f"{HOSPITAL}/order", "ORD-1001"
@@ -46,7 +49,7 @@ def keep_unchecked(url: str, bundle: Resource) -> None:
     given = Submission(json.serialize(bundle), "application/fhir+json", "json", None, later=False, request_id="test")
     database = Database(url)
     received = receive(database, registry, OURSELVES, read(bundle), given)
-    processor = Processor(database, registry, OURSELVES, ())
+    processor = Processor(database, registry, OURSELVES, CHECKING, ())
     assert [one.outcome for one in processor.process(processor.find_due([received.lane]))] == ["ok"]
     database.close()
 
@@ -103,7 +106,7 @@ class Gateway:
     def __init__(self, url: str) -> None:
         self._database = Database(url)
         self._registry = routing.load(["handlers"])
-        self._processor = Processor(self._database, self._registry, OURSELVES, ())
+        self._processor = Processor(self._database, self._registry, OURSELVES, CHECKING, ())
 
     def send(self, bundle: Resource) -> Reply:
         """The reply, once this gateway or another on the same database has processed the message."""
@@ -114,9 +117,8 @@ class Gateway:
         while (content := self._progress(received.message_id).content) is None:
             processed = self._processor.process(self._processor.find_due([received.lane]))
             assert all(one.outcome in ("ok", "fatal-error") for one in processed), "the handler crashed"
-        reply = json.parse(content)
-        assert check_structure(reply) == []
-        return Reply(reply)
+        validity.assert_valid(content)
+        return Reply(json.parse(content))
 
     def send_all(self, *names: str) -> Reply:
         """Sends payloads one after the other, each of which must be done; the last one's reply."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.fhir.check import check_structure
 from gateway.fhir.references import Resource
 from tests.handlers import CANCELLATION, HOSPITAL, ORDER, OURSELVES, Gateway, keep_unchecked, message, task_of
 from tests.orders import Order
+from tests.validity import assert_valid
 
 BEGUN = ("new-order__prescription", "order-update__accepted", "order-update__in-progress")
 REASON = {"text": "The patient is allergic to penicillin"}
@@ -359,7 +359,7 @@ def test_the_note_of_what_is_open_is_kept_under_a_name_of_the_gateway(gateway: G
     listed = gateway.find_own("List", name)
     assert listed is not None
     assert listed.resource["entry"] == [{"item": {"reference": request.reference}}]
-    assert check_structure(listed.resource) == []
+    assert_valid(listed.resource)
     gateway.send_all("cancellation-request__accepted")
     listed = gateway.find_own("List", name)
     assert listed is not None

@@ -42,6 +42,16 @@ def test_two_orders_share_the_patient_and_the_parties(gateway: Gateway) -> None:
     assert gateway.get("Patient", (f"{REGISTRY}/patient", "9000000017")).version == 1
 
 
+def test_what_is_empty_is_neither_kept_nor_sent_back(gateway: Gateway) -> None:
+    empty = {"description": "", "note": [], "owner": {}, "reasonCode": {"text": ""}}
+    kept = gateway.send(message("new-order__prescription", **empty)).focus[0]
+    assert kept.keys().isdisjoint(empty)
+
+    again = gateway.send(message("order-update__accepted", **empty)).focus[0]
+    assert again.keys().isdisjoint(empty)
+    assert again["status"] == "accepted"
+
+
 def test_a_draft_may_be_kept(gateway: Gateway) -> None:
     assert gateway.send(message("new-order__draft")).focus[0]["status"] == "draft"
 
