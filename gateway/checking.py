@@ -50,10 +50,11 @@ class Checking:
     ) -> list[Issue]:
         """What the reply to a message tells its sender: all errors, some warnings of each kind, no mere advice.
 
-        What a reference means that is not in the Bundle is for the handlers to say, who know what has been kept.
+        What a reference means that is not in the Bundle is for the handlers to say, who know what has been kept, unless
+        it is to be refused.
         """
         levels = self.levels_for(source_endpoint).without_advice()
         known, most = self.profiles, _MOST_OF_A_KIND
         issues = check(bundle, version, levels=levels, known=known, entries=entries, most_alike=most)
         metrics.checked(issue.rule for issue in issues if issue.rule)
-        return [issue for issue in issues if issue.rule != "reference-unresolved"]
+        return [issue for issue in issues if issue.rule != "reference-unresolved" or issue.severity == "error"]

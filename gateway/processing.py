@@ -204,7 +204,7 @@ class Processor:
             return None, refused.issues
         entries = message.entries if message.version == "R4" else None
         issues = self._checking.check_message(message.sent, message.version, message.source_endpoint, entries)
-        is_sound = all(issue.severity == "warning" for issue in issues)
+        is_sound = not any(issue.severity in ("fatal", "error") for issue in issues)
         return (handler if is_sound else None), issues
 
 

@@ -6,8 +6,8 @@ invariants; `links` then at what refers to what; `profiles` at what the resource
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -51,40 +51,28 @@ def check(
     too. `entries` are those of the resource, if it is a Bundle and they have been read already. Of what breaks the same
     rule and is not to be refused, `most_alike` are told, and how many more there are. Never raises.
     """
-    walk = Walk(version)
-    try:
+    walk = Walk(version, levels, most_alike)
+    with suppress(TooManyFaultsError):
         walk.start(resource)
         links = Links(walk, entries)
-        faults = [*walk.faults, *links.faults(), *_of_profiles(walk, links, known, profile)]
-    except TooManyFaultsError:
-        faults = walk.faults
-    heard, more = _without_repetition(faults, levels, most_alike)
-    return _most_severe(levels.apply(_with_number(report(walk, heard), more))) if heard else []
+        links.look()
+        _look_at_profiles(walk, links, known, profile)
+    if not walk.faults:
+        return []
+    names_the_rest = "" if most_alike >= MAX_ISSUES else ": $validate names them"
+    return _most_severe(levels.apply(_with_number(report(walk, walk.faults), walk.more, names_the_rest)))
 
 
-def _without_repetition(faults: list[Fault], levels: Levels, most: int) -> tuple[list[Fault], Counter[str]]:
-    """The faults that are not ignored, of those that are alike the first only; and how many more there are."""
-    counts, heard = Counter[str](), list[Fault]()
-    for fault in faults:
-        level = levels.of(fault.rule)
-        if level == "ignore":
-            continue
-        counts[fault.rule] += level != "refuse"
-        if counts[fault.rule] <= most:
-            heard.append(fault)
-    return heard, Counter({rule: number - most for rule, number in counts.items() if number > most})
-
-
-def _with_number(issues: list[Issue], more: Counter[str]) -> list[Issue]:
+def _with_number(issues: list[Issue], more: Mapping[str, int], ending: str) -> list[Issue]:
     """The issues, the last of each rule of which there are more with how many."""
     last = {issue.rule: index for index, issue in enumerate(issues) if issue.rule in more}
     for rule, index in last.items():
-        text = f"{issues[index].text} There are {more[rule or '']} more of this kind: $validate names them."
+        text = f"{issues[index].text} There are {more[rule or '']} more of this kind{ending}."
         issues[index] = replace(issues[index], text=text)
     return issues
 
 
-def _of_profiles(walk: Walk, links: Links, known: Profiles | None, profile: Profile | None) -> Iterator[Fault]:
+def _look_at_profiles(walk: Walk, links: Links, known: Profiles | None, profile: Profile | None) -> None:
     around, unknown = Surroundings(links.resolve), set[str]()
     for number, (kind, scope) in enumerate(walk.resources):
         resource, is_asked = scope.resource, number == 0 and profile is not None
@@ -94,7 +82,7 @@ def _of_profiles(walk: Walk, links: Links, known: Profiles | None, profile: Prof
         if is_asked and profile is not None:
             issues += profile.check(resource, kind.name, scope, around)
         for issue in issues:
-            yield Fault(issue.rule or "", scope, resource, about=issue)
+            walk.note(Fault(issue.rule or "", scope, resource, about=issue))
 
 
 @cache

@@ -53,8 +53,10 @@ class Bound:
 
     def _in_coding(self, coding: dict[str, Any]) -> bool:
         """Whether its code is one of them; one that has no code at all says nothing that could be another."""
-        code = coding.get("code")
-        return type(code) is not str or (coding.get("system"), code) in self.binding.codes
+        code, system = coding.get("code"), coding.get("system")
+        if type(code) is not str or not (system is None or type(system) is str):
+            return True
+        return (system, code) in self.binding.codes
 
     def _in_concept(self, concept: dict[str, Any]) -> bool:
         codings = concept.get("coding")

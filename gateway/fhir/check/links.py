@@ -16,7 +16,9 @@ from gateway.fhir.definitions import is_resource
 from gateway.fhir.json import Resource
 from gateway.fhir.references import Entries, Entry
 
-_ADDRESS = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?", re.DOTALL)
+_ADDRESS = re.compile(
+    r"(?:https?://[^?#]+/)?([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+)
 """The address of a resource on a server: its type and its id."""
 _RESTFUL = re.compile(r"(https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
@@ -24,8 +26,8 @@ _UUID = re.compile("urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IG
 _WEB = ("http://", "https://")
 _COMPLETE = ("message", "document", "transaction", "collection")
 """The types of Bundles that have in them all that their entries refer to, or ought to."""
-_WITHOUT_FULL_URL = ("batch", "transaction", "history", "batch-response", "transaction-response")
-"""The types of Bundles whose entries need none: it is the server that gives new resources their address."""
+_WITH_FULL_URLS = ("message", "document", "collection", "searchset")
+"""The types of Bundles whose entries need one; in the others the server gives new resources their address."""
 
 
 class Links:
@@ -40,11 +42,12 @@ class Links:
             if kind.name == "Bundle"
         }
         self._contained: dict[int, dict[str, Resource]] = {}
-        self._faults: list[Fault] = []
 
-    def faults(self) -> list[Fault]:
-        """The faults of all References and fullUrls."""
-        self._faults = [fault for bundle in self._bundles.values() for fault in bundle.full_urls()]
+    def look(self) -> None:
+        """At all References and fullUrls; their faults are noted in the walk. Raises TooManyFaultsError."""
+        for each in self._bundles.values():
+            for fault in each.full_urls():
+                self._walk.note(fault)
         for reference, member, scope in self._walk.references:
             literal = reference.get("reference")
             if type(literal) is str and literal.startswith("#"):
@@ -53,7 +56,6 @@ class Links:
                 self._look_outside(scope, reference, literal, member)
             elif "type" in reference:
                 self._look_at_type(scope, reference, reference["type"], member)
-        return self._faults
 
     def resolve(self, literal: str, source: Resource) -> Resource | None:
         """The resource that a reference, written in `source`, means; None if it is not at hand."""
@@ -74,7 +76,7 @@ class Links:
         """At a reference to a contained resource, or from one to what contains it."""
         target = self._contained_in(scope.root).get(literal[1:])
         if target is None:
-            self._faults.append(Fault("ref-1", scope, reference, "reference", about=literal))
+            self._walk.note(Fault("ref-1", scope, reference, "reference", about=literal))
         else:
             self._look_at_type(scope, reference, target.get("resourceType"), member)
 
@@ -84,12 +86,12 @@ class Links:
         if entry is None:
             address = _ADDRESS.fullmatch(literal)
             self._look_at_type(scope, reference, address[1] if address else None, member)
-            if bundle is not None and bundle.is_complete and not literal.startswith(_WEB):
-                self._faults.append(Fault("reference-unresolved", scope, reference, "reference", about=literal))
+            if bundle is not None and bundle.has_to_have(literal):
+                self._walk.note(Fault("reference-unresolved", scope, reference, "reference", about=literal))
             return
         self._look_at_type(scope, reference, entry.resource.get("resourceType"), member)
         if not is_address:
-            self._faults.append(Fault("reference-by-id", scope, reference, "reference", about=literal))
+            self._walk.note(Fault("reference-by-id", scope, reference, "reference", about=literal))
 
     def _look_at_type(self, scope: Scope, reference: Resource, kind: Any, member: Member) -> None:
         """At whether a reference may be to a resource of this type, if it is one, and says so itself."""
@@ -98,9 +100,9 @@ class Links:
         if (is_allowed and said is None) or type(kind) is not str or not is_resource(kind, self._walk.version):
             return
         if not is_allowed:
-            self._faults.append(Fault("reference-target", scope, reference, "reference", about=(kind, targets)))
+            self._walk.note(Fault("reference-target", scope, reference, "reference", about=(kind, targets)))
         if type(said) is str and said != kind and is_resource(said, self._walk.version):
-            self._faults.append(Fault("reference-target", scope, reference, "type", about=(kind, (said,))))
+            self._walk.note(Fault("reference-target", scope, reference, "type", about=(kind, (said,))))
 
     def _contained_in(self, root: Resource) -> dict[str, Resource]:
         if id(root) not in self._contained:
@@ -119,9 +121,10 @@ class _Bundle:
         self._bases: dict[int, str] = {}
         self._found: dict[tuple[str, str], tuple[Entry | None, bool]] = {}
 
-    @property
-    def is_complete(self) -> bool:
-        return self._scope.resource.get("type") in _COMPLETE
+    def has_to_have(self, literal: str) -> bool:
+        """Whether what the reference means ought to be in it: no web address, nor what a server is to search for."""
+        kind = self._scope.resource.get("type")
+        return kind in _COMPLETE and not literal.startswith(_WEB) and not (kind == "transaction" and "?" in literal)
 
     def find(self, literal: str, number: int) -> tuple[Entry | None, bool]:
         """The entry that a reference, written in the entry of this number, means, and whether by the letter.
@@ -144,10 +147,16 @@ class _Bundle:
     def full_urls(self) -> Iterator[Fault]:
         bundle = self._scope.resource
         entries = bundle.get("entry")
-        is_due = bundle.get("type") not in _WITHOUT_FULL_URL
+        is_due = bundle.get("type") in _WITH_FULL_URLS
         for entry in entries if type(entries) is list else ():
             if type(entry) is dict and (fault := _fault_of_full_url(entry, is_due)):
                 yield Fault("full-url", self._scope, entry, "fullUrl", about=fault)
+
+
+def _is_outcome(entry: Resource) -> bool:
+    """Whether it tells about a search, and is no result of it."""
+    search = entry.get("search")
+    return type(search) is dict and search.get("mode") == "outcome"
 
 
 def _is_address(literal: str, base: str, entry: Entry) -> bool:
@@ -161,7 +170,7 @@ def _fault_of_full_url(entry: Resource, is_due: bool) -> str:
     """Which one it is; empty if none."""
     full_url, resource = entry.get("fullUrl"), entry.get("resource")
     if full_url is None:
-        return "missing" if is_due and type(resource) is dict else ""
+        return "missing" if is_due and type(resource) is dict and not _is_outcome(entry) else ""
     if type(full_url) is not str:
         return ""
     if not _ABSOLUTE.fullmatch(full_url):

@@ -22,6 +22,12 @@ _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _OFFSET = "(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 
 
+_INTEGER64 = re.compile(r"0|[-+]?[1-9][0-9]{0,18}")
+_MEDIA_WORD = r"[^\x00-\x20\x7f-\xff()<>@,;:\\\"/\[\]?=]+"
+_MEDIA_TYPE = rf"{_MEDIA_WORD}/{_MEDIA_WORD}(?:\s*;\s*{_MEDIA_WORD}=[^;]+)*+"
+"""Parameters may be sloppier than RFC 2045 has them: the specification's own examples are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Primitive:
     """A primitive type: the Python types of its JSON values, whether one `fits`, and what to write, in words."""
@@ -32,7 +38,8 @@ class Primitive:
 
 
 def _text(pattern: str, wording: str) -> Primitive:
-    return Primitive((str,), re.compile(pattern).fullmatch, wording)
+    """Blanks are those of ASCII, as in the regular expressions of the specification."""
+    return Primitive((str,), re.compile(pattern, re.ASCII).fullmatch, wording)
 
 
 def _whole(least: int, most: int, wording: str) -> Primitive:
@@ -54,6 +61,10 @@ def _is_base64(value: str) -> bool:
         return bool(value) and binascii.a2b_base64("".join(value.split()), strict_mode=True) is not None
     except ValueError:
         return False
+
+
+def _is_integer64(value: str) -> bool:
+    return _INTEGER64.fullmatch(value) is not None and -(2**63) <= int(value) < 2**63
 
 
 def _anything(_value: object) -> bool:
@@ -79,7 +90,9 @@ PRIMITIVES: Mapping[str, Primitive] = {
     "id": _text(r"[A-Za-z0-9\-.]{1,64}", "an id: 1 to 64 letters, digits, hyphens and dots"),
     "instant": _text(f"{_DAY}T{_TIME}{_OFFSET}", "an instant: YYYY-MM-DDThh:mm:ss.sss+zz:zz"),
     "integer": _whole(-_INTEGER - 1, _INTEGER, "a whole number from -2147483648 to 2147483647, without quotes"),
-    "integer64": _text(r"0|-?[1-9][0-9]{0,18}", "a whole number of at most 19 digits, in quotes"),
+    "integer64": Primitive(
+        (str,), _is_integer64, "a whole number from -9223372036854775808 to 9223372036854775807, in quotes"
+    ),
     "markdown": _STRING,
     "oid": _text(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*+))++", "an OID: urn:oid:1.2.3"),
     "positiveInt": _whole(1, _INTEGER, "a whole number from 1 to 2147483647, without quotes"),
@@ -99,9 +112,7 @@ ELEMENT_ID = re.compile("[^ ]+").fullmatch
 
 SHAPES: Mapping[str, Callable[[str], object]] = {
     "http://hl7.org/fhir/ValueSet/currencies": re.compile("[A-Z]{3}").fullmatch,
-    "http://hl7.org/fhir/ValueSet/mimetypes": re.compile(
-        r"[\w.+\-!#$&^]+/[\w.+\-!#$&^*]+(?:\s*;.*)?|json|xml|ttl|none", re.DOTALL
-    ).fullmatch,
+    "http://hl7.org/fhir/ValueSet/mimetypes": re.compile(f"{_MEDIA_TYPE}|json|xml|ttl|none").fullmatch,
 }
 """Value sets whose codes are in no table, but in a standard that gives them a form (ISO 4217, BCP 13).
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from gateway.errors import Issue
 from gateway.fhir.check import narrative
 from gateway.fhir.check.invariants import Context
 from gateway.fhir.check.kinds import (
@@ -28,11 +29,12 @@ from gateway.fhir.check.kinds import (
     Member,
     find_resource_kind,
 )
+from gateway.fhir.check.levels import Levels
 from gateway.fhir.definitions import Version
 from gateway.fhir.json import Resource
 
 MOST_FAULTS = 1000
-"""More are not worth the time: whoever has so many has something else to do than to read them."""
+"""That refuse a resource; more are not worth the time: whoever has so many has better to do than to read them."""
 
 
 class Scope(Context):
@@ -64,19 +66,43 @@ class Fault(NamedTuple):
     place: int | None = None
     about: Any = None
 
+    @property
+    def is_error(self) -> bool:
+        """Whether it is one where its rule is to be refused: a profile can be milder."""
+        return not isinstance(self.about, Issue) or self.about.severity == "error"
+
 
 class TooManyFaultsError(Exception):
     """There are `MOST_FAULTS`."""
 
 
 class Walk:
-    """One pass: the faults found, every Reference with what it may be to, and every resource."""
+    """One pass: the faults found, every Reference with what it may be to, and every resource.
 
-    __slots__ = ("entry_number", "faults", "references", "resources", "scope", "version")
+    Faults that are to be ignored are passed over; of those that refuse nothing `most_alike` of each rule are kept, and
+    `more` has how many there are beyond.
+    """
 
-    def __init__(self, version: Version) -> None:
+    __slots__ = (
+        "_counts",
+        "_errors",
+        "_levels",
+        "_most_alike",
+        "entry_number",
+        "faults",
+        "references",
+        "resources",
+        "scope",
+        "version",
+    )
+
+    def __init__(self, version: Version, levels: Levels, most_alike: int) -> None:
         self.version: Version = version
         self.faults: list[Fault] = []
+        self._levels = levels
+        self._most_alike = most_alike
+        self._counts: dict[str, int] = {}
+        self._errors = 0
         self.references: list[tuple[dict[str, Any], Member, Scope]] = []
         self.resources: list[tuple[Kind, Scope]] = []
         self.scope = Scope({}, {})
@@ -85,9 +111,25 @@ class Walk:
     def fault(
         self, rule: str, inside: dict[str, Any], name: str = "", index: int | None = None, about: Any = None
     ) -> None:
-        self.faults.append(Fault(rule, self.scope, inside, name, index, about))
-        if len(self.faults) >= MOST_FAULTS:
-            raise TooManyFaultsError
+        self.note(Fault(rule, self.scope, inside, name, index, about))
+
+    def note(self, fault: Fault) -> None:
+        """Keeps a fault, if it is to be told of; raises TooManyFaultsError."""
+        level = self._levels.of(fault.rule)
+        if level == "refuse" and fault.is_error:
+            self.faults.append(fault)
+            self._errors += 1
+            if self._errors >= MOST_FAULTS:
+                raise TooManyFaultsError
+        elif level != "ignore":
+            number = self._counts[fault.rule] = self._counts.get(fault.rule, 0) + 1
+            if number <= self._most_alike:
+                self.faults.append(fault)
+
+    @property
+    def more(self) -> dict[str, int]:
+        """By their rules, how many faults there are that are not kept."""
+        return {rule: number - self._most_alike for rule, number in self._counts.items() if number > self._most_alike}
 
     def start(self, resource: Resource) -> None:
         """Looks at a resource that is in no other."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.errors import Issue
 from gateway.fhir import json
 from gateway.fhir.check import MAX_ISSUES, check, warm
-from gateway.fhir.check.levels import Levels
+from gateway.fhir.check.levels import Level, Levels
 
 MESSAGE = b"""{
   "resourceType": "Bundle", "id": "b1", "type": "message", "timestamp": "2024-02-29T12:00:00.123456789Z",
@@ -357,3 +357,65 @@ def test_what_is_nested_as_deeply_as_can_be_parsed_is_checked() -> None:
     issue = the_issue(resource)
 
     assert str(issue.expression).endswith(".value")
+
+
+def media_types(*types: str) -> list[Issue]:
+    content = [{"attachment": {"contentType": one, "url": "urn:x:1"}} for one in types]
+    return errors({"resourceType": "DocumentReference", "status": "current", "content": content})
+
+
+def test_a_media_type_is_one_by_its_form() -> None:
+    assert not media_types("text/plain; charset=utf-8", "application/vnd.a%2b+json", "application/x'y", "image/*")
+    assert len(media_types("a/b; ;;;\n", "text", "a b/c", "/")) == 4
+
+
+def test_blanks_of_other_alphabets_are_no_blanks_in_a_code() -> None:
+    assert not errors(
+        {"resourceType": "Basic", "code": {"coding": [{"system": "http://x/\u00a0b", "code": "a\u00a0b"}]}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "is_one"), [("0", 1), ("9223372036854775807", 1), ("9223372036854775808", 0), ("-0", 0)]
+)
+def test_the_large_integers_of_r5_have_a_range(size: str, is_one: int) -> None:
+    attachment = {"contentType": "text/plain", "url": "urn:x:1", "size": size}
+    reference = {"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": attachment}]}
+
+    assert bool(is_one) == (not [issue for issue in check(reference, "R5") if issue.severity == "error"])
+
+
+def patients(number: int) -> list[dict[str, Any]]:
+    return [{"resource": {"resourceType": "Patient", "active": True}} for _ in range(number)]
+
+
+@pytest.mark.parametrize("rule", ["ignore", "warn"])
+def test_what_refuses_nothing_does_not_hide_what_does(rule: Level) -> None:
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [*patients(1200), {"resource": {"resourceType": "Task"}}],
+    }
+
+    issues = check(bundle, levels=Levels({"dom-6": rule}))
+
+    assert {issue.expression for issue in issues if issue.severity == "error"} == {
+        "Bundle.entry[1200].resource.status",
+        "Bundle.entry[1200].resource.intent",
+    }
+
+
+def test_warnings_of_a_kind_are_counted_beyond_the_first() -> None:
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": patients(10)}
+
+    issues = [issue for issue in check(bundle, most_alike=3) if issue.rule == "full-url"]
+
+    assert len(issues) == 3
+    assert "There are 7 more of this kind" in issues[-1].text
+
+
+@pytest.mark.parametrize("system", [[], {}, 1, True])
+def test_a_coding_of_the_wrong_shape_is_one_issue(system: Any) -> None:
+    patient = {"resourceType": "Patient", "meta": {"security": [{"system": system, "code": "x"}]}}
+
+    assert {issue.expression for issue in errors(patient)} == {"Patient.meta.security[0].system"}

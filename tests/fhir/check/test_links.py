@@ -145,3 +145,30 @@ def test_entries_that_were_read_before_serve_again() -> None:
 def test_odd_references_are_no_harm(odd: Any) -> None:
     check(collection({**TASK, "owner": odd, "basedOn": [odd]}))
     check({"resourceType": "Bundle", "entry": [odd, {"fullUrl": odd, "resource": odd}]})
+
+
+NO_TYPE = [
+    "Patient?identifier=http://acme.org/Practitioner/123",
+    "http://acme.org/fhir?x=/Practitioner/1",
+    "http://acme.org/fhir#/Practitioner/1",
+    "urn:x:/Practitioner/1",
+]
+
+
+@pytest.mark.parametrize("reference", NO_TYPE)
+def test_a_type_is_told_by_an_address_only(reference: str) -> None:
+    assert not found({**TASK, "encounter": {"reference": reference}}, "reference-target")
+
+
+def test_what_a_server_is_to_search_for_need_not_be_in_the_transaction() -> None:
+    task = {**TASK, "for": {"reference": "Patient?identifier=1"}}
+
+    assert not found({**collection(task), "type": "transaction"}, "reference-unresolved")
+    assert found(collection(task), "reference-unresolved")
+
+
+def test_what_tells_about_a_search_needs_no_full_url() -> None:
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "processing"}]}
+    entry = {"resource": outcome, "search": {"mode": "outcome"}}
+
+    assert not found({"resourceType": "Bundle", "type": "searchset", "entry": [entry]}, "full-url")
