@@ -18,13 +18,15 @@ class TooMuchError(OSError):
 class Incoming:
     """The bytes of one connection: of a request, or of the beginning of one, and perhaps of what is sent after it.
 
-    Reading never waits: where nothing is held it is as if the connection had ended, or fails as `cut` says.
+    Reading never waits: where nothing is held it is as if the connection had ended, or fails as `cut` says. Once that
+    has happened (`is_dry`), gunicorn and the framing do not agree on where the request ends, or it has no end.
     """
 
     def __init__(self) -> None:
         self.held = bytearray()
         self.framing = Framing()
         self.cut: type[OSError] | None = None
+        self.is_dry = False
         self.counted = 0
         self._began = 0.0
         self._request = 0
@@ -33,6 +35,7 @@ class Incoming:
         """Of the next request, whose first bytes may be held already."""
         self.framing = Framing()
         self.cut = None
+        self.is_dry = False
         self._began = now
 
     def take_in(self, data: bytes) -> None:
@@ -55,6 +58,7 @@ class Incoming:
     def recv(self, size: int) -> bytes:
         """As `socket.recv`: up to `size` bytes, of this request first, of the next one only when it is read out."""
         if not self.held:
+            self.is_dry = True
             if self.cut is not None:
                 raise self.cut("the request was cut off")
             return b""

@@ -24,7 +24,7 @@ from gateway import metrics, settings
 from gateway.errors import Issue
 from gateway.fhir import json
 from gateway.fhir.outcome import operation_outcome
-from gateway.web.framing import MOST_HEAD
+from gateway.web.framing import MOST_HEAD, Framing
 from gateway.web.incoming import Incoming, TooMuchError
 
 log = structlog.get_logger()
@@ -73,6 +73,11 @@ _REFUSALS: tuple[tuple[type[Exception], str], ...] = (
     (errors.ParseException, "400 Bad Request"),
 )
 """What gunicorn's parser refuses, the first that fits, and how that is answered."""
+
+
+def _most_chunking(framing: Framing) -> int:
+    """Bytes that chunks may take beside what they carry: reading very many that carry next to nothing takes seconds."""
+    return FREE + framing.data // 8
 
 
 class Connection(TConn):  # type: ignore[misc]
@@ -141,11 +146,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.on_client_socket_readable(conn, conn.sock)
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        """In a thread. What comes after a request that was cut off is no request."""
+        """In a thread. What comes after a request that was cut off, or has no end, is no request."""
         if conn.incoming.cut is not None:
             req.force_close()
         kept: bool = super().handle_request(req, conn)
-        return kept
+        return kept and not conn.incoming.is_dry
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answers what is no request as the gateway reads HTTP, as everything else is answered: with an outcome."""
@@ -206,7 +211,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not framing.head:
             if len(incoming.held) > MOST_HEAD:
                 self._refuse(conn, 431, _LONG_HEAD)
-        elif length > self._most + framing.is_chunked * (self._most + FREE):
+        elif length > self._most + framing.is_chunked * (self._most + FREE) or framing.chunking > _most_chunking(
+            framing
+        ):
             self._hand_over(conn, TooMuchError)
         elif self._held > self._budget and len(incoming.held) > FREE:
             self._refuse(conn, 503, _FULL)

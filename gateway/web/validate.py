@@ -5,11 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, request
 
 from gateway.fhir import formats
-from gateway.fhir.definitions import is_resource
-from gateway.fhir.outcome import operation_outcome
+from gateway.fhir.definitions import VERSIONS, is_resource
 from gateway.validation import Wish, find_issues
 from gateway.web import context
-from gateway.web.answers import resource_response, wanted_answer
+from gateway.web.answers import outcome_response, wanted_answer
 from gateway.web.body import read_body
 from gateway.web.negotiation import request_format
 
@@ -25,14 +24,17 @@ def validate() -> Response:
 @endpoints.post("/<resource_type>/$validate")
 def validate_type(resource_type: str) -> Response:
     """The same, for a resource that is to be of this type."""
-    return _validated(resource_type) if is_resource(resource_type) else abort(404)
+    declared = formats.version_of(request.headers.get("Content-Type", ""))
+    versions = VERSIONS if declared is None else (declared,)
+    is_known = any(is_resource(resource_type, version) for version in versions)
+    return _validated(resource_type) if is_known else abort(404)
 
 
 def _validated(type_name: str | None) -> Response:
     here = context.get()
     media_type = request.headers.get("Content-Type")
     sent = request_format(media_type)
-    answer = wanted_answer()
+    wanted_answer(VERSIONS)
     body = read_body(
         request.stream,
         request.content_length,
@@ -44,4 +46,4 @@ def _validated(type_name: str | None) -> Response:
         version=version, type_name=type_name, profile=request.args.get("profile"), mode=request.args.get("mode")
     )
     issues = find_issues(body, sent, here.checking, here.registry, wish)
-    return resource_response(200, operation_outcome(issues), answer)
+    return outcome_response(200, *issues)

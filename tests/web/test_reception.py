@@ -170,6 +170,25 @@ def test_requests_sent_one_after_the_other_are_all_answered(gateway: Gateway) ->
         assert answer(connection)[0] == 200
 
 
+def test_a_length_with_many_zeros_is_the_length_that_it_is(gateway: Gateway) -> None:
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    with closing(connected(gateway, POST + b"Content-Length: %022d\r\n\r\n" % len(smuggled))) as connection:
+        time.sleep(0.3)
+        connection.sendall(smuggled + HEALTH)
+        first, second = answer(connection), answer(connection)
+
+    assert (first[0], second[0]) == (400, 200)
+    assert issue_code(first[1]) == "structure"
+
+
+def test_very_many_small_chunks_are_too_much(gateway: Gateway) -> None:
+    sent = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 30_000
+    with closing(connected(gateway, sent)) as connection:
+        status, _, ended = answer(connection)
+
+    assert (status, ended) == (413, True)
+
+
 def test_a_sender_that_asks_before_it_sends_is_told_to_go_on(gateway: Gateway) -> None:
     with closing(connected(gateway, POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")) as connection:
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -116,3 +116,30 @@ def test_the_capability_statement_tells_of_it(client: FlaskClient) -> None:
     [rest] = json.parse(client.get("/fhir/metadata").data)["rest"]
 
     assert {operation["name"] for operation in rest["operation"]} == {"process-message", "validate"}
+
+
+@pytest.mark.parametrize("declared", ["3.0", "4.0", "4.3", "5.0"])
+def test_the_answer_can_be_in_the_version_of_the_request(client: FlaskClient, declared: str) -> None:
+    versioned = f"{JSON}; fhirVersion={declared}"
+    headers = {"Content-Type": versioned, "Accept": versioned}
+
+    answer = client.post("/fhir/$validate", data=b'{"resourceType": "Patient", "gender": 1}', headers=headers)
+
+    assert answer.status_code == 200
+    assert answer.content_type.startswith(versioned)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "version", "status"),
+    [
+        ("RequestOrchestration", "; fhirVersion=5.0", 200),
+        ("RequestOrchestration", "", 200),
+        ("ProcedureRequest", "; fhirVersion=3.0", 200),
+        ("ProcedureRequest", "; fhirVersion=5.0", 404),
+        ("Nothing", "", 404),
+    ],
+)
+def test_the_types_are_those_of_the_version(client: FlaskClient, type_name: str, version: str, status: int) -> None:
+    body = orjson.dumps({"resourceType": type_name})
+
+    assert post(client, body, JSON + version, f"{type_name}/$validate").status_code == status
