@@ -8,19 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from gateway.errors import Issue, NotAMessage
+from gateway.errors import Issue
 from gateway.fhir import json
-from gateway.fhir.identity import (
-    address_key,
-    identifier_key,
-    identifier_keys,
-    key,
-    own_address,
-    own_key,
-    reference_keys,
-)
+from gateway.fhir.identity import identifier_keys, key, own_key
+from gateway.fhir.lanes import MOST_KEYS, find_lane
 from gateway.fhir.message import Message, Ourselves, content_hash
 from gateway.fhir.references import Entry
 from gateway.replies import keep_reply, write_reply
@@ -28,9 +21,6 @@ from gateway.routing import Registry
 from gateway.store import inbox, resources
 from gateway.store.database import Connection, Database
 from gateway.store.inbox import Arrival, Seen
-
-_MOST_FOCUSES = 100
-_MOST_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +52,11 @@ def receive(
     A repeat is found as what was received before. The same identity with other content is kept as a message of its
     own, which its reply refuses. Raises NotAMessage when it is about more than can be put in order.
     """
-    _check_focuses(message)
-    known_as, own_ids = lane_keys(message), _own_tasks(message, ourselves.base_url)
-    _check_keys(known_as, own_ids)
+    known_as, own_ids = find_lane(message, ourselves.base_url)
     arrival = _arrival(registry, message, submission)
 
     def keep(connection: Connection) -> Received:
-        keys = [*known_as, *_keys_of_own(connection, own_ids)][:_MOST_KEYS] if own_ids else known_as
+        keys = [*known_as, *_keys_of_own(connection, own_ids)][:MOST_KEYS] if own_ids else known_as
         placed = replace(arrival, lane=inbox.join_lane(connection, keys)) if keys else arrival
         added = inbox.add(connection, placed)
         if added is not None:
@@ -82,53 +70,6 @@ def receive(
     return database.attempt(keep)
 
 
-def lane_keys(message: Message) -> list[bytes]:
-    """What the Tasks in focus, and the Tasks that these are about, are known by; in order, each once.
-
-    Messages with a key in common take effect in the order in which they were received. Without any, the sender's do.
-    """
-    keys = [key for reference, source in _about(message) for key in _task_keys(message, reference, source)]
-    return list(dict.fromkeys(keys))
-
-
-def _about(message: Message) -> Iterator[tuple[Any, Entry]]:
-    """The references to what a message is about, each with the entry that it is in."""
-    header = next(iter(message.entries))
-    for reference in _focuses(message):
-        yield reference, header
-        entry = _resolve(message, reference, header)
-        if entry is not None and entry.resource.get("resourceType") == "Task":
-            yield entry.resource.get("focus"), entry
-
-
-def _focuses(message: Message) -> list[Any]:
-    focus = message.header.get("focus")
-    return focus if isinstance(focus, list) else []
-
-
-def _task_keys(message: Message, reference: Any, source: Entry) -> Iterator[bytes]:
-    """The keys of the Task that a reference can mean: those of its entry, and what `Records.follow` goes by else."""
-    entry = _resolve(message, reference, source)
-    if entry is not None and entry.resource.get("resourceType") != "Task":
-        return
-    identifiers = identifier_keys(entry, message.sender) if entry is not None else []
-    yield from identifiers
-    if entry is not None and (address := address_key(entry, message.sender)):
-        yield address
-    if isinstance(reference, dict):
-        if not identifiers and isinstance(reference.get("reference"), str):
-            yield from reference_keys(reference["reference"], source, message.sender)
-        if named := identifier_key("Task", reference.get("identifier"), message.sender):
-            yield named
-
-
-def _own_tasks(message: Message, base_url: str) -> list[str]:
-    """The ids of the Tasks that a message names by the addresses that they have in our replies; each once."""
-    literals = [reference.get("reference") for reference, _ in _about(message) if isinstance(reference, dict)]
-    addresses = [own_address(literal, base_url) for literal in literals if isinstance(literal, str)]
-    return list(dict.fromkeys(address[1] for address in addresses if address and address[0] == "Task"))
-
-
 def _keys_of_own(connection: Connection, ids: list[str]) -> Iterator[bytes]:
     """What kept Tasks are known by to those who do not name them by our address."""
     for task_id in ids:
@@ -136,26 +77,6 @@ def _keys_of_own(connection: Connection, ids: list[str]) -> Iterator[bytes]:
         if row is not None:
             known_as = identifier_keys(Entry("", None, json.parse_own(row.content)), row.sender)
             yield from known_as or [own_key("Task", task_id)]
-
-
-def _check_focuses(message: Message) -> None:
-    if (number := len(_focuses(message))) > _MOST_FOCUSES:
-        text = f"The message has {number} resources in focus; it can have at most {_MOST_FOCUSES}. Send several."
-        raise NotAMessage(Issue("too-costly", text, "Bundle.entry[0].resource.focus"))
-
-
-def _check_keys(keys: list[bytes], own_ids: list[str]) -> None:
-    if (number := len(keys) + len(own_ids)) > _MOST_KEYS:
-        text = (
-            f"The Tasks that the message is about have {number} identifiers and addresses; they can have at most "
-            f"{_MOST_KEYS}. Send several messages, or fewer identifiers."
-        )
-        raise NotAMessage(Issue("too-costly", text, "Bundle.entry[0].resource.focus"))
-
-
-def _resolve(message: Message, reference: Any, source: Entry) -> Entry | None:
-    literal = reference.get("reference") if isinstance(reference, dict) else None
-    return message.entries.resolve(literal, source) if isinstance(literal, str) else None
 
 
 def _arrival(registry: Registry, message: Message, submission: Submission) -> Arrival:

@@ -13,13 +13,15 @@ from typing import Any
 from gateway.checking import Checking
 from gateway.errors import Issue, NotAMessage, Refused, Unreadable
 from gateway.fhir import formats
-from gateway.fhir.check.places import with_places
+from gateway.fhir.check.places import Path, with_places
 from gateway.fhir.check.profiles import Profile, Profiles
 from gateway.fhir.definitions import Version
+from gateway.fhir.issues import printable, step
 from gateway.fhir.json import Resource
+from gateway.fhir.lanes import find_lane
 from gateway.fhir.message import read_message
 from gateway.fhir.references import Entries
-from gateway.fhir.second_opinion import second_opinion
+from gateway.fhir.second_opinion import RULE, second_opinion
 from gateway.fhir.versions import to_r4
 from gateway.routing import Registry
 
@@ -58,7 +60,7 @@ def find_issues(
     """
     try:
         read, version = formats.parse_told(body, format_name, wish.version)
-        resource, wish = _unwrap(read, wish)
+        resource, wish, within = _unwrap(read, wish)
     except Unreadable as refused:
         raise Unreadable(*with_places(refused.issues, body, format_name)) from None
     except NotAMessage as refused:
@@ -70,20 +72,25 @@ def find_issues(
     entries, of_message = _look_at_message(in_r4, registry)
     checked = checking.check(resource, version, levels, entries if in_r4 is resource else None, profile)
     found = [*_look_at_type(resource, wish.type_name), *_together(of_message, checked), *lost]
-    found += _not_said(second_opinion(resource, version), found)
-    return with_places(found, body, format_name)
+    if levels.of(RULE) != "ignore":
+        found += levels.apply(_not_said(second_opinion(resource, version), found))
+    return with_places(found, body, format_name, within)
 
 
-def _unwrap(resource: Resource, wish: Wish) -> tuple[Resource, Wish]:
-    """The resource that is meant, and what else a Parameters around it says; a Parameters may be meant itself."""
+def _unwrap(resource: Resource, wish: Wish) -> tuple[Resource, Wish, Path]:
+    """The resource that is meant, what else a Parameters around it says, and where in that it is.
+
+    A Parameters may be meant itself.
+    """
     listed = resource.get("parameter") if resource["resourceType"] == "Parameters" else None
-    parameters = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    for parameter in parameters:
+    parameters = [one if isinstance(one, dict) else {} for one in listed] if isinstance(listed, list) else []
+    for index, parameter in enumerate(parameters):
         inner = parameter.get("resource")
         if parameter.get("name") in _WRAPPERS and isinstance(inner, dict):
             profile, mode = _value(parameters, "profile"), _value(parameters, "mode")
-            return inner, replace(wish, profile=profile or wish.profile, mode=mode or wish.mode)
-    return resource, wish
+            wished = replace(wish, profile=profile or wish.profile, mode=mode or wish.mode)
+            return inner, wished, ("parameter", index, "resource")
+    return resource, wish, ()
 
 
 def _value(parameters: Sequence[dict[str, Any]], name: str) -> str | None:
@@ -94,7 +101,8 @@ def _value(parameters: Sequence[dict[str, Any]], name: str) -> str | None:
 
 def _refuse_mode(wish: Wish) -> None:
     if wish.mode and wish.mode not in _MODES:
-        text = f"The gateway does not check for the mode {wish.mode[:40]}. Send one of {', '.join(_MODES)}, or none."
+        mode = printable(wish.mode[:40])
+        text = f"The gateway does not check for the mode {mode}. Send one of {', '.join(_MODES)}, or none."
         raise Refused(Issue("not-supported", text))
 
 
@@ -103,7 +111,8 @@ def _find_profile(canonical: str | None, known: Profiles) -> Profile | None:
     profile = known.find(canonical) if canonical else None
     if canonical and profile is None:
         names = ", ".join(one.url for one in known)
-        text = f"The gateway does not know the profile {canonical[:200]}. It knows {names}, and those of the types."
+        wanted = printable(canonical[:200])
+        text = f"The gateway does not know the profile {wanted}. It knows {names}, and those of the types."
         raise Refused(Issue("not-supported", text))
     return profile
 
@@ -119,18 +128,20 @@ def _look_at_type(resource: Resource, wanted: str | None) -> list[Issue]:
     found = resource.get("resourceType")
     if wanted is None or found == wanted:
         return []
-    text = f"This is a {str(found)[:64]}, and was sent to be checked as a {wanted}. Send it to {found}/$validate."
-    return [Issue("invalid", text, str(found))]
+    name = printable(str(found)[:64])
+    text = f"This is a {name}, and was sent to be checked as a {wanted}. Send it to {name}/$validate."
+    return [Issue("invalid", text, step(str(found)))]
 
 
 def _look_at_message(bundle: Resource, registry: Registry) -> tuple[Entries | None, Sequence[Issue]]:
-    """The entries of what can be taken for a message; why it cannot, or has no handler, or not the focus for one."""
+    """The entries of what can be taken for a message; why it cannot, is about too much, or cannot be handled."""
     entries = None
     if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "message":
         return entries, ()
     try:
         message = read_message(bundle, datetime.now(UTC))
         entries = message.entries
+        find_lane(message)
         if not message.is_response:
             handler = registry.get(message)
             if handler.focus:
@@ -143,7 +154,11 @@ def _look_at_message(bundle: Resource, registry: Registry) -> tuple[Entries | No
 def _not_said(more: Sequence[Issue], found: Sequence[Issue]) -> list[Issue]:
     """Those of `more` at whose place, or within which, nothing is found to be wrong."""
     wrong = [issue.expression or "" for issue in found if issue.severity in ("fatal", "error", "warning")]
-    return [one for one in more if not any(place.startswith(one.expression or "") for place in wrong)]
+    return [one for one in more if not any(_is_within(place, one.expression or "") for place in wrong)]
+
+
+def _is_within(place: str, around: str) -> bool:
+    return place == around or place.startswith((f"{around}.", f"{around}["))
 
 
 def _together(of_message: Sequence[Issue], checked: Sequence[Issue]) -> list[Issue]:

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from gateway.errors import NotAMessage
 from gateway.fhir import json
+from gateway.fhir.lanes import lane_keys
 from gateway.fhir.message import Event, Ourselves
-from gateway.receiving import Received, lane_keys, receive
+from gateway.receiving import Received, receive
 from gateway.records import Kept, Records
 from gateway.routing import Category, Handler, Registry, Reply
 from gateway.store import inbox, schema

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from gateway import routing
 from gateway.checking import Checking
 from gateway.errors import Issue, Refused, Unreadable
-from gateway.fhir import xml
+from gateway.fhir import formats, xml
+from gateway.fhir.check.levels import Level
+from gateway.fhir.issues import step
 from gateway.settings import Settings
 from gateway.validation import Wish, find_issues
 from tests.conftest import ROOT
@@ -20,6 +22,7 @@ from tests.fhir.generated import damaged
 from tests.senders import Sender, task
 
 ANYTHING = Wish()
+CHECKING = Checking(Settings())
 REGISTRY = routing.load(["handlers"])
 MESSAGES = sorted((ROOT / "tests" / "messages").glob("*.json"))
 
@@ -64,6 +67,18 @@ def test_every_issue_has_its_line_and_column() -> None:
     [issue] = [issue for issue in issues_of(body) if issue.severity == "error"]
 
     assert (issue.rule, issue.line, issue.column) == ("format", 3, 15)
+
+
+@pytest.mark.parametrize("name", ["giben", "a.b", "a b", "a`b", "_family2", "\u202eabc"])
+def test_an_element_that_is_unknown_is_told_once_and_where_it_is(name: str) -> None:
+    patient = {"resourceType": "Patient", "name": [{"family": "b", name: ["c"]}]}
+    body = orjson.dumps(patient, option=orjson.OPT_INDENT_2)
+
+    [issue] = [issue for issue in issues_of(body) if (issue.expression or "").startswith("Patient.name")]
+
+    assert (issue.rule, issue.expression) == ("unknown-element", f"Patient.name[0].{step(name)}")
+    assert (issue.line, issue.column) == (6, body.decode().split("\n")[5].index("[") + 1)
+    assert issue.text.isprintable()
 
 
 def test_a_message_without_identity_or_sender_is_refused_for_both() -> None:
@@ -116,6 +131,24 @@ def test_a_focus_that_is_not_in_the_bundle_is_told_once() -> None:
     assert [(issue.code, issue.severity) for issue in found] == [("not-found", "error")]
 
 
+def test_more_in_focus_than_can_be_put_in_order_is_an_error() -> None:
+    message = an_order(focus=[{"reference": f"Task/{number}"} for number in range(101)])
+
+    [issue] = [issue for issue in issues_of(message) if issue.code == "too-costly"]
+
+    assert (issue.severity, issue.expression) == ("error", "Bundle.entry[0].resource.focus")
+    assert "at most 100" in issue.text
+
+
+def test_more_identifiers_than_can_be_put_in_order_are_an_error() -> None:
+    identifiers = [{"system": "urn:a", "value": str(number)} for number in range(150)]
+    message = Sender().write("new-order", task("1", identifier=identifiers))
+
+    [issue] = [issue for issue in issues_of(message) if issue.code == "too-costly"]
+
+    assert "150 identifiers" in issue.text
+
+
 def test_a_response_needs_no_handler() -> None:
     message = Sender().write("no-such-event", task("1"), response={"identifier": "1", "code": "ok"})
 
@@ -134,6 +167,23 @@ def test_a_parameters_around_the_resource_is_looked_through(name: str) -> None:
     assert (issue.expression, issue.line, issue.column) == ("Patient.gender", 11, 19)
 
 
+@pytest.mark.parametrize("format_name", ["json", "xml"])
+def test_what_is_not_looked_at_in_a_parameters_has_no_issue_placed_in_it(format_name: str) -> None:
+    patient, other = ({"resourceType": "Patient", "gender": gender} for gender in ("wrong", "male"))
+    inner = {"resourceType": "Parameters", "parameter": [{"name": "a"}, {"name": "resource", "resource": patient}]}
+    listed = [{"name": "other", "resource": other}, {"name": "resource", "resource": patient}]
+    for parameters, expression in (
+        ([*listed], "Patient.gender"),
+        ([listed[0], {"name": "content", "resource": inner}], "Parameters.parameter[1].resource.gender"),
+    ):
+        body = formats.serialize({"resourceType": "Parameters", "parameter": parameters}, format_name)
+
+        [issue] = [i for i in find_issues(body, format_name, CHECKING, REGISTRY) if i.rule == "binding-required"]
+
+        sought = b'<gender value="wrong"' if format_name == "xml" else b'"wrong"'
+        assert (issue.expression, issue.column) == (expression, body.splitlines()[-1].index(sought) + 1)
+
+
 def test_a_parameters_with_nothing_in_it_is_looked_at_itself() -> None:
     assert errors_of({"resourceType": "Parameters", "parameter": [{"valueCode": "a"}]}) == [
         ("required", "Parameters.parameter[0].name")
@@ -143,6 +193,14 @@ def test_a_parameters_with_nothing_in_it_is_looked_at_itself() -> None:
 def test_a_resource_of_another_type_than_asked_for_is_an_error() -> None:
     assert errors_of({"resourceType": "Patient"}, Wish(type_name="Task")) == [("invalid", "Patient")]
     assert errors_of({"resourceType": "Patient"}, Wish(type_name="Patient")) == []
+
+
+@pytest.mark.parametrize("wish", [Wish(mode="\u202e"), Wish(profile="\u202e")])
+def test_what_is_quoted_of_a_wish_cannot_turn_a_line_around(wish: Wish) -> None:
+    with pytest.raises(Refused) as refused:
+        issues_of({"resourceType": "Patient"}, wish)
+
+    assert all(issue.text.isprintable() for issue in refused.value.issues)
 
 
 @pytest.mark.parametrize("wish", [Wish(mode="delete"), Wish(profile="http://example.org/none")])
@@ -190,6 +248,14 @@ def test_whatever_is_shown_gets_issues_or_a_refusal(shown: tuple[bytes, str]) ->
 
 # --- levels -----------------------------------------------------------------------------------------------------------
 
+OBJECTED_TO = {
+    "resourceType": "Task",
+    "status": "draft",
+    "intent": "order",
+    "input": [{"type": {"text": "a"}, "_valueString": {"extension": [{"url": "urn:a", "valueString": "b"}]}}],
+}
+"""Sound, and yet the models of fhir.resources object."""
+
 
 def test_the_levels_of_a_sender_come_before_those_of_everybody() -> None:
     checking = Checking(
@@ -209,6 +275,16 @@ def test_a_message_is_judged_by_the_levels_of_its_sender() -> None:
     assert errors_of(message) != []
     assert errors_of(message, check_levels_of=levels) == []
     assert errors_of(message, check_levels_of={"urn:another": levels}) != []
+
+
+@pytest.mark.parametrize(
+    ("level", "severities"),
+    [("ignore", []), ("inform", ["information"]), ("warn", ["warning"]), ("refuse", ["error"])],
+)
+def test_the_second_opinion_has_a_level_too(level: Level, severities: list[str]) -> None:
+    found = issues_of(OBJECTED_TO, check_levels={"second-opinion": level})
+
+    assert [issue.severity for issue in found if issue.rule == "second-opinion"] == severities
 
 
 def test_what_is_no_message_is_judged_by_the_levels_of_everybody() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 import click
 
@@ -32,7 +35,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "information": "cyan"}
 def validate(as_json: bool, fhir_version: str, files: tuple[str, ...]) -> None:
     """Check FHIR resources and messages, in JSON or XML, without processing them.
 
-    A FILE may be - for standard input. The exit status is 1 if any file has an error, 0 if none has.
+    A FILE may be - for standard input. The exit status is 1 if any file has an error, 0 if none has, and 2 if the
+    report cannot be written.
     """
     try:
         in_force = settings.load()
@@ -40,10 +44,23 @@ def validate(as_json: bool, fhir_version: str, files: tuple[str, ...]) -> None:
     except (SettingsError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     wish = Wish(version=_VERSIONS[fhir_version])
+    looked_at = ((name, _look_at(name, in_force.max_message_bytes, checking, registry, wish)) for name in files)
+    try:
+        failures = _report(looked_at, as_json)
+    except OSError as error:
+        _give_up(error)
+    sys.exit(1 if failures else 0)
+
+
+def _report(looked_at: Iterable[tuple[str, Sequence[Issue]]], as_json: bool) -> int:
+    """Prints the issues of each file as soon as it is looked at; the number of files with errors.
+
+    Raises OSError when nothing can be written.
+    """
     counts: Counter[str] = Counter()
-    failures = 0
-    for name in files:
-        issues = _look_at(name, in_force.max_message_bytes, checking, registry, wish)
+    files = failures = 0
+    for name, issues in looked_at:
+        files += 1
         words = Counter(_word(issue) for issue in issues)
         counts += words
         failures += bool(words["error"])
@@ -52,8 +69,16 @@ def validate(as_json: bool, fhir_version: str, files: tuple[str, ...]) -> None:
         else:
             _print(name, issues)
     if not as_json:
-        _print_summary(len(files), failures, counts)
-    sys.exit(1 if failures else 0)
+        _print_summary(files, failures, counts)
+    return failures
+
+
+def _give_up(error: OSError) -> NoReturn:
+    """Ends with status 2; says why, unless it is that the reader of the report has had enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at exit fails no more
+    if error.errno != errno.EPIPE:
+        click.echo(f"The report cannot be written: {error.strerror}.", err=True)
+    sys.exit(2)
 
 
 def _look_at(name: str, limit: int, checking: Checking, registry: Registry, wish: Wish) -> Sequence[Issue]:

@@ -10,6 +10,7 @@ from gateway.fhir.definitions import Type
 MAX_ISSUES = 50
 _LONGEST = 64
 _MOST_CHOICES = 12
+_ESCAPED = re.compile(r"[^ -~]|[`\\]")
 _ADVICE = re.compile(r", (?:try|use) XML_PARSE_HUGE(?: option)?")
 
 Where = tuple["Where | None", str, int | None]
@@ -43,15 +44,32 @@ def expression(where: Where | None) -> str:
 
 
 def step(name: str) -> str:
-    """`name` as FHIRPath writes it: between backticks if it is no identifier."""
+    """`name` as FHIRPath writes it: between backticks if it is no identifier, and cut if it is long.
+
+    https://hl7.org/fhirpath/N1/#identifiers
+    """
     if name.isidentifier() and name.isascii() and len(name) <= _LONGEST:
         return name
-    return f"`{ascii(name[:_LONGEST])[1:-1]}`"
+    return f"`{_ESCAPED.sub(_escape, name[:_LONGEST])}`"
+
+
+def _escape(found: re.Match[str]) -> str:
+    if found[0] in "`\\":
+        return f"\\{found[0]}"
+    units = found[0].encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    return "".join(f"\\u{unit}" for unit in units)
 
 
 def shown(text: str) -> str:
     """`text` in quotes, on one line, without the characters that JSON or XML cannot carry, cut if it is long."""
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, and nothing in it that would turn around or hide what stands beside it."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def reason(error: XMLSyntaxError) -> str:

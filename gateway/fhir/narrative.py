@@ -62,18 +62,24 @@ def canonical(text: str) -> str:
 
 def parse(text: str) -> etree._Element:
     """The element that `text` is, of any namespace. ValueError, a sentence, if it is not well-formed or too large."""
+    return read(text)[0]
+
+
+def read(text: str) -> tuple[etree._Element, bool]:
+    """What `parse` gives, and whether it is a div to which `text` gives no namespace, so that it has XHTML's."""
     if not _START.match(text):
         raise ValueError("The narrative does not begin with a div element.")
     _bound_markup(text)
     try:
         text = _ENTITY.sub(_character, text)
         div = _parse_xml(text)
-        if div.tag == "div":
+        is_bare = div.tag == "div"
+        if is_bare:
             div = _parse_xml(text.replace("<div", f'<div xmlns="{XHTML}"', 1))
     except etree.XMLSyntaxError as error:
         raise ValueError(f"The narrative is not well-formed XHTML: {reason(error)}.") from None
     _bound_attributes(text, div)
-    return div
+    return div, is_bare
 
 
 def _bound_markup(text: str) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.errors import Issue
+from gateway.fhir.check.kinds import find_resource_kind
 from gateway.fhir.definitions import Version, is_resource
+from gateway.fhir.issues import printable, step
 from gateway.fhir.json import Number, Resource
 
 RULE = "second-opinion"
@@ -28,6 +30,10 @@ _MODELS: Mapping[Version, str] = {
 }
 """There are no models of R4; those of R4B have its structure, but for the types that R4B does not have."""
 _MOST = 20
+_LONGEST = 300
+"""Characters of what the models say, which may quote what was sent."""
+_FARTHEST = 300
+"""Digits, and powers of ten, that a number may have for the models to reckon with it."""
 
 
 def second_opinion(resource: Resource, version: Version = "R4") -> list[Issue]:
@@ -41,7 +47,7 @@ def second_opinion(resource: Resource, version: Version = "R4") -> list[Issue]:
     try:
         model.model_validate(_plain(resource))
     except ValidationError as error:
-        return [*_issues(resource, error)]
+        return [*_issues(resource, error, version)]
     except Exception as error:  # noqa: BLE001 - whatever it is, it is about the resource
         return [_issue(str(resource["resourceType"]), f"fails on it with {type(error).__name__}")]
     return []
@@ -57,18 +63,27 @@ def _find_model(resource_type: object, version: Version) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The value as the models take it: a number with a fraction is a Decimal."""
+    """The value as the models take it: a number with a fraction is a Decimal.
+
+    What they would write out to see whether it is whole, `1e1000000`, is a text, which they take for a decimal as well.
+    """
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return Decimal(value.lexeme) if isinstance(value, Number) else value
+    if isinstance(value, Number):
+        return value.lexeme if _is_far(value.lexeme) else Decimal(value.lexeme)
+    return value
 
 
-def _issues(resource: Resource, error: ValidationError) -> Iterator[Issue]:
+def _is_far(lexeme: str) -> bool:
+    return len(lexeme) > _FARTHEST or abs(int(lexeme.lower().partition("e")[2] or 0)) > _FARTHEST
+
+
+def _issues(resource: Resource, error: ValidationError, version: Version) -> Iterator[Issue]:
     objections = [fault for fault in error.errors(include_url=False, include_input=False) if not _is_wrong(fault)]
     for fault in objections[:_MOST]:
-        yield _issue(_expression(resource, fault), fault["msg"].rstrip("."))
+        yield _issue(_expression(resource, fault, version), printable(fault["msg"][:_LONGEST]).rstrip("."))
 
 
 def _is_wrong(fault: ErrorDetails) -> bool:
@@ -81,16 +96,19 @@ def _issue(expression: str, said: str) -> Issue:
     return Issue("informational", text, expression, "information", rule=RULE)
 
 
-def _expression(resource: Resource, fault: ErrorDetails) -> str:
+def _expression(resource: Resource, fault: ErrorDetails, version: Version) -> str:
     """The place of the fault, as far as what the models say of it is in the resource."""
-    expression = str(resource["resourceType"])
-    value: Any = resource
-    for step in fault["loc"]:
-        if isinstance(step, int) and isinstance(value, list) and step < len(value):
-            expression += f"[{step}]"
-        elif isinstance(value, dict) and step in value:
-            expression += f".{step}"
+    kind = find_resource_kind(str(resource["resourceType"]), version)
+    expression, value = str(resource["resourceType"]), cast("Any", resource)
+    for each in fault["loc"]:
+        if isinstance(each, int) and isinstance(value, list) and each < len(value):
+            expression, value = f"{expression}[{each}]", value[each]
+        elif isinstance(each, str) and isinstance(value, dict) and each in value:
+            member = kind.members.get(each) if kind is not None else None
+            expression = f"{expression}.{member.said.element if member is not None else step(each)}"
+            kind, value = member.kind if member is not None else None, value[each]
         else:
             break
-        value = value[step]
+        if isinstance(value, dict) and isinstance(value.get("resourceType"), str):
+            kind = find_resource_kind(value["resourceType"], version)
     return expression

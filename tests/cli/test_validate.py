@@ -1,6 +1,10 @@
 """`fhir-gateway validate`: a report for people, or an OperationOutcome for each file; 1 if any has an error."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 from click.testing import CliRunner, Result
@@ -9,6 +13,7 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 from gateway.cli import main
 from gateway.fhir import json
 from gateway.fhir.outcome import FILE
+from tests.conftest import ROOT
 
 SOUND = b'{"resourceType": "Parameters"}'
 WRONG = b'{"resourceType": "Patient",\n "gender": 1}'
@@ -26,6 +31,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def validate(*arguments: str, stdin: bytes = b"", color: bool = False) -> Result:
     return CliRunner().invoke(main, ["validate", *arguments], input=stdin, color=color)
+
+
+def run_validate(*arguments: str, stdout: IO[bytes]) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "validate", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=60, check=False)
 
 
 def test_a_sound_file_is_said_to_have_no_errors() -> None:
@@ -103,6 +114,25 @@ def test_a_file_larger_than_a_message_may_be_is_an_error(monkeypatch: pytest.Mon
     monkeypatch.setenv("GATEWAY_MAX_MESSAGE_BYTES", "1024")
 
     assert "larger than the 1024 bytes" in validate("-", stdin=b" " * 1025).stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("files", [["sound.json"], ["wrong.json", "sound.json"]])
+def test_a_report_that_cannot_be_written_is_one_sentence_and_status_2(options: list[str], files: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        result = run_validate(*options, *files, stdout=full)
+
+    assert (result.returncode, result.stderr) == (2, b"The report cannot be written: No space left on device.\n")
+
+
+def test_a_reader_that_has_gone_away_is_told_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        result = run_validate("wrong.json", stdout=pipe)
+
+    assert (result.returncode, result.stderr) == (2, b"")
 
 
 def test_usage_that_is_wrong_is_status_2() -> None:

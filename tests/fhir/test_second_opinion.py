@@ -1,11 +1,14 @@
 """What the models of fhir.resources say, as issues that refuse nothing."""
 
+from time import perf_counter
 from typing import Any
 
 import pytest
 
 from gateway.fhir import json
 from gateway.fhir.definitions import Version
+from gateway.fhir.issues import step
+from gateway.fhir.json import Number
 from gateway.fhir.second_opinion import second_opinion
 
 TASK = json.parse(
@@ -27,6 +30,58 @@ def test_an_objection_says_where() -> None:
     assert (issue.severity, issue.rule) == ("information", "second-opinion")
     assert issue.expression == "Bundle.entry[0].resource.priority"
     assert "fhir.resources" in issue.text
+
+
+def test_an_objection_is_where_the_checker_would_have_it() -> None:
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "a"}, "valueInteger": "b"}
+    patient = {"resourceType": "Patient", "_birthDate": {"id": [1]}, "contained": [{**observation, "id": "1"}]}
+
+    assert {issue.expression for issue in second_opinion(patient)} == {
+        "Patient.birthDate.id",
+        "Patient.contained[0].value",
+    }
+
+
+@pytest.mark.parametrize("name", ["a.b", "a`b\\", "a b", "a\u202eb", "é", "\U0001f600", "a'\"b"])
+def test_the_place_of_an_odd_name_is_fhirpath_and_neither_it_nor_the_text_can_turn_a_line_around(name: str) -> None:
+    (issue,) = second_opinion({"resourceType": "Patient", "name": [{name: name}]})
+
+    assert issue.expression == f"Patient.name[0].{step(name)}"
+    assert f"{issue.expression}{issue.text}".isprintable()
+
+
+def test_what_the_models_stumble_over_is_an_objection() -> None:
+    value = {"code": {"text": "a"}, "valueQuantity": {"value": Number(f"1e{'9' * 20}")}}
+
+    (issue,) = second_opinion({"resourceType": "Observation", "status": "final", **value})
+
+    assert (issue.expression, "fails on it with" in issue.text) == ("Observation", True)
+
+
+def test_what_the_models_quote_is_short_and_on_one_line() -> None:
+    entry = {"resource": {"resourceType": "\u202e" + "x" * 10_000}}
+
+    for issue in second_opinion({"resourceType": "Bundle", "type": "collection", "entry": [entry]}):
+        assert issue.text.isprintable()
+        assert len(issue.text) < 1000
+
+
+@pytest.mark.parametrize(
+    "lexeme",
+    ["1e20000000", "-1E-20000000", "1e+20000000", "9" * 400_000, "0." + "1" * 400_000],
+    ids=lambda text: text[:12],
+)
+def test_a_number_is_not_written_out(lexeme: str) -> None:
+    items = [{"linkId": str(number), "type": "string", "maxLength": Number(lexeme)} for number in range(20)]
+    value = {"code": {"text": "a"}, "valueQuantity": {"value": Number(lexeme)}}
+    started = perf_counter()
+
+    objections = second_opinion({"resourceType": "Questionnaire", "status": "draft", "item": items})
+    none = second_opinion({"resourceType": "Observation", "status": "final", **value})
+
+    assert [issue.expression for issue in objections] == [f"Questionnaire.item[{n}].maxLength" for n in range(20)]
+    assert none == []
+    assert perf_counter() - started < 5
 
 
 def test_the_models_are_those_of_the_version() -> None:

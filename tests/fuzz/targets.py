@@ -22,11 +22,11 @@ from gateway.fhir import formats, json, narrative, xml
 from gateway.fhir.check import MAX_ISSUES, check
 from gateway.fhir.definitions import FHIR, VERSIONS, XHTML, Version
 from gateway.fhir.json import Number, Resource
+from gateway.fhir.lanes import lane_keys
 from gateway.fhir.message import Ourselves, compose_reply, content_hash, read_message
 from gateway.fhir.outcome import operation_outcome
 from gateway.fhir.parameters import unwrap
 from gateway.fhir.references import references_in
-from gateway.receiving import lane_keys
 from gateway.web.body import read_body
 from gateway.web.incoming import Incoming
 from gateway.web.negotiation import request_format, response_format

@@ -29,6 +29,7 @@ RULES = (
     "empty",
     "format",
     "narrative",
+    "narrative-markup",
     "binding-required",
     "binding-extensible",
     "binding-preferred",
@@ -41,7 +42,7 @@ RULES = (
 )
 """All but the invariants, each of which is a rule by its key, and `profile-<name>`, the rules of a known profile."""
 
-FIXED = frozenset({"resource-type", "unknown-element", "type", "cardinality-max", "choice", "null"})
+FIXED = frozenset({"resource-type", "unknown-element", "type", "cardinality-max", "choice", "null", "narrative-markup"})
 """The rules whose level is always refuse."""
 
 EVERY_PROFILE, EVERY_RULE = "profile-*", "*"

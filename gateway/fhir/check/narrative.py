@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import unescape
 from html.entities import name2codepoint
 from itertools import islice
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -33,13 +34,17 @@ ELEMENTS = _words(
 
 ATTRIBUTES = _words(
     """
-    abbr accesskey align alt axis bgcolor border cellpadding cellspacing char charoff charset cite class clear color
-    colspan compact coords dir frame headers height href hreflang hspace id ismap lang longdesc name nohref noshade
-    nowrap rel rev rowspan rules scope shape size span src start style summary tabindex title type usemap valign value
-    vspace width xml:lang xml:space
+    abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset
+    cite class clear color colspan compact coords dir frame headers height href hreflang hspace id ismap lang longdesc
+    name nohref noshade nowrap rel rev rowspan rules scope shape size span src start style summary tabindex title type
+    usemap valign value vspace width xml:lang xml:space
     """
 )
-"""Those that HTML 4.0 gives these elements, without the events."""
+"""Those that HTML 4.0 gives these elements, without the events; and two that only FHIR's txt-1 lists."""
+
+_MOST_CHARACTERS = 9_000_000
+_MOST_LEVELS = 200
+"""What is longer or deeper has to be parsed: libxml2 takes some 10,000,000 characters in a text, and 256 levels."""
 
 _XML = "{http://www.w3.org/XML/1998/namespace}"
 _BLANK = " \t\r\n"
@@ -59,8 +64,15 @@ _INVISIBLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+")
 """What browsers pass over in the scheme of a URL."""
 
 
-def faults(text: str) -> list[str]:
-    """What is wrong with the text of a `Narrative.div`: a sentence for each fault, at most `MOST_FAULTS`.
+class Fault(NamedTuple):
+    """A sentence on what is wrong; `is_markup` if it can for that not be written as XML (gateway.fhir.narrative)."""
+
+    sentence: str
+    is_markup: bool = False
+
+
+def faults(text: str) -> list[Fault]:
+    """What is wrong with the text of a `Narrative.div`, at most `MOST_FAULTS`; what is wrong with its markup first.
 
     What is written in the usual way is told to be right by its tags alone, and only the rest is parsed. That no
     character is one that XML cannot have is for the reader of the JSON to see.
@@ -77,7 +89,8 @@ def _is_plain(text: str) -> bool:
         return False
     root, *tags = text[1:].split("<")
     if (
-        len(tags) > narrative.MAX_MARKUP
+        len(text) > _MOST_CHARACTERS
+        or len(tags) + text.count("&") > narrative.MAX_MARKUP
         or len(tags) + 1 != text.count(">")
         or "]]>" in text
         or ("&" in text and not _has_known_entities(text))
@@ -105,7 +118,7 @@ def _is_balanced(tags: list[str]) -> bool:
     """Whether what follows each < inside a div closes what was opened last, or opens what is known."""
     opened = ["div"]
     for piece in tags:
-        if not opened:
+        if not 0 < len(opened) <= _MOST_LEVELS:
             return False
         tag = piece.partition(">")[0]
         if tag in ELEMENTS:
@@ -146,25 +159,34 @@ def _is_risky(name: str, value: str) -> bool:
 # --- in full ---------------------------------------------------------------------------------------------------------
 
 
-def _faults(text: str) -> Iterator[str]:
+def _faults(text: str) -> Iterator[Fault]:
     try:
-        div = narrative.parse(text)
+        div, is_bare = narrative.read(text)
     except ValueError as error:
-        yield str(error)
+        yield Fault(str(error), is_markup=True)
         return
     if div.tag != f"{{{XHTML}}}div":
-        yield f"The narrative is not a div in the namespace {XHTML}. Write <div xmlns=…> around it."
+        yield Fault(f"The narrative is not a div in the namespace {XHTML}. Write <div xmlns=…> around it.", True)
         return
-    if "xmlns" not in text.partition(">")[0]:
-        yield f'The div of the narrative has no namespace. Write <div xmlns="{XHTML}">.'
+    try:
+        narrative.to_text(div)
+    except ValueError as error:
+        yield Fault(str(error), is_markup=True)
+    if is_bare:
+        yield Fault(f'The div of the narrative has no namespace. Write <div xmlns="{XHTML}">.')
+    for sentence in _forbidden(div):
+        yield Fault(sentence)
+
+
+def _forbidden(div: etree._Element) -> Iterator[str]:
+    """What is not as FHIR allows it; what is not XHTML is passed over."""
     has_content = False
     for element in div.iter():
         tag: object = element.tag
         if isinstance(tag, str):
-            yield from _faults_of_element(tag, element)
+            if tag.startswith(f"{{{XHTML}}}"):
+                yield from _forbidden_in(tag, element)
             has_content = has_content or tag == f"{{{XHTML}}}img" or _is_written(element.text)
-        elif tag is not etree.Comment:
-            yield "The narrative has a processing instruction or an entity. Leave it out."
         has_content = has_content or _is_written(element.tail)
     if not has_content:
         yield "The narrative has no text and no image. Say in it what the resource says, or leave it out."
@@ -174,7 +196,7 @@ def _is_written(text: str | None) -> bool:
     return text is not None and bool(text.strip(_BLANK))
 
 
-def _faults_of_element(tag: str, element: etree._Element) -> Iterator[str]:
+def _forbidden_in(tag: str, element: etree._Element) -> Iterator[str]:
     name = tag.removeprefix(f"{{{XHTML}}}")
     if name not in ELEMENTS:
         yield f"The narrative has an element {shown(name)}, which FHIR does not allow there. Leave it out."

@@ -22,16 +22,19 @@ Place = tuple[int, int]
 Path = tuple[str | int, ...]
 """`("entry", 2, "resource", "status")`"""
 
-_STEP = re.compile(r"(?:^|\.)(`[^`]*`|[^.\[\]`()]+)|\[([0-9]{1,9})\]")
+_STEP = re.compile(r"(?:^|\.)(`(?:[^`\\]|\\.)*`|[^.\[\]`()]+)|\[([0-9]{1,9})\]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _JSON = JSONDecoder(parse_int=str, parse_float=str)
 _BOM = b"\xef\xbb\xbf"
 
 
-def with_places(issues: Sequence[Issue], body: bytes, format_name: str) -> list[Issue]:
-    """The issues, each with the line and column in `body` of what its expression names, where it has none yet."""
+def with_places(issues: Sequence[Issue], body: bytes, format_name: str, within: Path = ()) -> list[Issue]:
+    """The issues, each with the line and column in `body` of what its expression names, where it has none yet.
+
+    `within` is as for `locate`.
+    """
     sought = {issue.expression for issue in issues if issue.expression and issue.line is None}
-    places = locate(body, format_name, sought) if sought else {}
+    places = locate(body, format_name, sought, within) if sought else {}
     return [
         replace(issue, line=place[0], column=place[1])
         if issue.line is None and (place := places.get(issue.expression or ""))
@@ -40,14 +43,15 @@ def with_places(issues: Sequence[Issue], body: bytes, format_name: str) -> list[
     ]
 
 
-def locate(body: bytes, format_name: str, expressions: Iterable[str]) -> dict[str, Place]:
+def locate(body: bytes, format_name: str, expressions: Iterable[str], within: Path = ()) -> dict[str, Place]:
     """Where in `body`, JSON or XML by `format_name`, that is what each of the FHIRPath expressions names.
 
     In JSON that is where its value begins, in XML where its start tag does; what is not there has the place of the
-    nearest that is around it. When the whole is a Parameters and an expression begins with another type, it is meant
-    from the first resource in it. From where the text is not well-formed nothing is found; never raises.
+    nearest that is around it. `within` is where the resource is that the expressions begin at: empty if it is the
+    whole, `("parameter", 1, "resource")` in a Parameters. From where the text is not well-formed nothing is found;
+    never raises.
     """
-    paths = {expression: _steps(expression) for expression in expressions}
+    paths = {expression: within + _steps(expression)[1:] for expression in expressions}
     try:
         if format_name == "xml":
             return _locate_in_xml(xml.utf8(body), paths)
@@ -64,11 +68,6 @@ def _steps(expression: str) -> Path:
         steps.append(found[1] or int(found[2]))
         end = found.end()
     return tuple(steps)
-
-
-def _from_root(path: Path, root_type: str, wrapped: Path) -> Path:
-    """The path without its first step, which names the resource that it begins at."""
-    return path[1:] if path[:1] == (root_type,) or root_type != "Parameters" else wrapped + path[1:]
 
 
 class _Node:
@@ -131,22 +130,10 @@ def _is_choice(name: str, element: str) -> bool:
 
 def _locate_in_json(text: str, paths: dict[str, Path]) -> dict[str, Place]:
     value = _JSON.decode(text)
-    root_type = value.get("resourceType") if isinstance(value, dict) else None
-    wrapped = _wrapped(value.get("parameter")) if root_type == "Parameters" else ()
-    found = {
-        expression: tuple(_members(value, _from_root(path, str(root_type), wrapped)))
-        for expression, path in paths.items()
-    }
+    found = {expression: tuple(_members(value, path)) for expression, path in paths.items()}
     root = _tree(found.values())
     _read_value(text, _skip_space(text, 0), root)
     return _places(text, root, found)
-
-
-def _wrapped(parameters: Any) -> Path:
-    for index, parameter in enumerate(parameters if isinstance(parameters, list) else ()):
-        if isinstance(parameter, dict) and "resource" in parameter:
-            return "parameter", index, "resource"
-    return ()
 
 
 def _members(value: Any, path: Path) -> Iterator[str | int]:
@@ -216,41 +203,13 @@ def _read_value(text: str, at: int, node: _Node) -> int:
 
 
 def _locate_in_xml(data: bytes, paths: dict[str, Path]) -> dict[str, Place]:
-    opening = _Opening()
-    _parse(data, opening)
-    wrapped = ("parameter", opening.parameters - 1, "resource") if opening.is_wrapped else ()
-    found = {expression: _from_root(path, opening.root_type, wrapped) for expression, path in paths.items()}
-    search = _Search(_tree(found.values()))
+    search = _Search(_tree(paths.values()))
     _parse(data, search)
-    return _places(data, search.root, found)
+    return _places(data, search.root, paths)
 
 
-class _EnoughError(Exception):
-    """What is sought is found."""
-
-
-class _Opening:
-    """Reads what the whole is, and if it is a Parameters, up to the first resource in it."""
-
-    def __init__(self) -> None:
-        self.root_type = ""
-        self.parameters = 0
-        self.is_wrapped = False
-        self._depth = 0
-
-    def start(self, name: str, _offset: int) -> None:
-        self._depth += 1
-        if self._depth == 1:
-            self.root_type = name
-        elif self._depth == 2:
-            self.parameters += name == "parameter"
-        elif self._depth == 3 and name == "resource":
-            self.is_wrapped = True
-        if self.is_wrapped or self.root_type != "Parameters":
-            raise _EnoughError
-
-    def end(self) -> None:
-        self._depth -= 1
+class _DoctypeError(Exception):
+    """There is one: nothing is read of what it declares."""
 
 
 class _Search:
@@ -300,7 +259,7 @@ def _is_named(name: str, element: str | int) -> bool:
     return step(name) == element if element.startswith("`") else _is_choice(name, element)
 
 
-def _parse(data: bytes, reader: _Opening | _Search) -> None:
+def _parse(data: bytes, reader: _Search) -> None:
     """Reads UTF-8, whatever it declares, without any DOCTYPE, as far as it is well-formed."""
     parser = expat.ParserCreate("utf-8", "}")
     parser.StartElementHandler = lambda name, _: reader.start(name.rpartition("}")[2], parser.CurrentByteIndex)
@@ -308,9 +267,9 @@ def _parse(data: bytes, reader: _Opening | _Search) -> None:
     parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(data, True)
-    except (expat.ExpatError, _EnoughError):
+    except (expat.ExpatError, _DoctypeError):
         return
 
 
 def _refuse(*_: object) -> NoReturn:
-    raise _EnoughError
+    raise _DoctypeError

@@ -11,6 +11,7 @@ from gateway.errors import Issue
 from gateway.fhir.check.kinds import Kind, Member
 from gateway.fhir.check.walk import Fault
 from gateway.fhir.definitions import Binding, Version
+from gateway.fhir.issues import printable, step
 from gateway.fhir.json import Number
 
 _LONGEST_QUOTE = 60
@@ -82,7 +83,7 @@ def _unknown(finding: Finding) -> _Told:
     alike = get_close_matches(name[:_LONGEST_QUOTE], known, n=1, cutoff=0.75)
     advice = f"Did you mean {alike[0]}?" if alike and alike[0] != name else "Remove it."
     text = f"{outer.name} has no element {quoted(name)} in FHIR {finding.version}. {advice}"
-    return "structure", text, outer
+    return "structure", text, Place(f"{outer.expression}.{step(name)}", outer.name)
 
 
 def _choice(finding: Finding) -> _Told:
@@ -176,7 +177,7 @@ def _wrong_target(finding: Finding) -> _Told:
 
 
 def _a(kind: Any) -> str:
-    name = str(kind)[:_LONGEST_QUOTE]
+    name = printable(str(kind)[:_LONGEST_QUOTE])
     return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
 
 
@@ -249,6 +250,7 @@ _SENTENCES: dict[str, Callable[[Finding], _Told]] = {
     "format": _wrong_form,
     "full-url": _full_url,
     "narrative": _narrative,
+    "narrative-markup": _narrative,
     "null": _null,
     "ref-1": _not_contained,
     "reference-by-id": _by_id,
@@ -266,14 +268,14 @@ def _some(names: Collection[str]) -> str:
 
 
 def quoted(value: object) -> str:
-    """Short enough for a sentence: whoever sent it need only recognise it."""
+    """Short enough for a sentence, and on one line: whoever sent it need only recognise it."""
     match value:
         case None:
             return "null"
         case bool():
             return str(value).lower()
         case str():
-            return f'"{_shortened(value)}"'
+            return f'"{printable(_shortened(value))}"'
         case Number():
             return _shortened(value.lexeme)
         case int():

@@ -51,6 +51,8 @@ class Scope(Context):
         number: int = 0,
     ) -> None:
         super().__init__(resource, root)
+        if outer is not None and outer.root is root:
+            self.share(outer)
         self.outer = outer
         self.bundle = bundle
         self.number = number
@@ -262,8 +264,8 @@ class Walk:
         if type(item) is not str or not item:
             self._unfit(value, member, item, None)
             return
-        for sentence in narrative.faults(item):
-            self.fault("narrative", value, member.name, about=sentence)
+        for sentence, is_markup in narrative.faults(item):
+            self.fault("narrative-markup" if is_markup else "narrative", value, member.name, about=sentence)
 
     def _unfit(self, value: dict[str, Any], member: Member, item: Any, index: int | None) -> None:
         """Notes why `item` cannot be what it is."""
@@ -286,8 +288,6 @@ class Walk:
     def _one_resource(self, value: dict[str, Any], member: Member, item: Any) -> None:
         if type(item) is not dict:
             self._unfit(value, member, item, None)
-        elif not item:
-            self.fault("empty", value, member.name)
         else:
             self.resource(self._scope_of(item))
 
@@ -313,7 +313,7 @@ class Walk:
             return
         outer = self.scope
         for index, one in enumerate(item):
-            if type(one) is dict and one:
+            if type(one) is dict:
                 self.resource(Scope(one, outer.root, outer, outer.bundle, outer.number))
             else:
                 self._unfit(value, member, one, index)

@@ -102,10 +102,20 @@ PUTS = [
     ([*TASK, "for"], '{"reference": "Patient/1"}', "structure", "Bundle.entry[1].resource.for", "(Reference)"),
     ([*TASK, "for"], [], "structure", "Bundle.entry[1].resource.for", "Task.for is empty"),
     ([*TASK, "identifier"], {}, "structure", "Bundle.entry[1].resource.identifier", "Write an array, even of one."),
-    ([*TASK, "statuss"], "x", "structure", "Bundle.entry[1].resource", 'no element "statuss" in FHIR R4. Did you mean'),
-    ([*TASK, "qqqqqqq"], "x", "structure", "Bundle.entry[1].resource", '"qqqqqqq" in FHIR R4. Remove it.'),
-    ([*TASK, "fhir_comments"], "x", "structure", "Bundle.entry[1].resource", "Remove it."),
-    ([*TASK, "status__ext"], {}, "structure", "Bundle.entry[1].resource", "status__ext"),
+    (
+        [*TASK, "statuss"],
+        "x",
+        "structure",
+        "Bundle.entry[1].resource.statuss",
+        'no element "statuss" in FHIR R4. Did you mean',
+    ),
+    ([*TASK, "qqqqqqq"], "x", "structure", "Bundle.entry[1].resource.qqqqqqq", '"qqqqqqq" in FHIR R4. Remove it.'),
+    ([*TASK, "fhir_comments"], "x", "structure", "Bundle.entry[1].resource.fhir_comments", "Remove it."),
+    ([*TASK, "status__ext"], {}, "structure", "Bundle.entry[1].resource.status__ext", "status__ext"),
+    ([*TASK, "_for"], {}, "structure", "Bundle.entry[1].resource._for", '"_for"'),
+    ([*TASK, "a.`b"], {}, "structure", "Bundle.entry[1].resource.`a.\\`b`", '"a.`b"'),
+    ([*TASK, "\u202eb"], {}, "structure", "Bundle.entry[1].resource.`\\u202eb`", '"\\u202eb"'),
+    ([*TASK, "status"], "\u202e", "code-invalid", "Bundle.entry[1].resource.status", 'is "\\u202e"'),
     (
         [*TASK, "identifier", 0, "system"],
         "a b",
@@ -419,3 +429,11 @@ def test_a_coding_of_the_wrong_shape_is_one_issue(system: Any) -> None:
     patient = {"resourceType": "Patient", "meta": {"security": [{"system": system, "code": "x"}]}}
 
     assert {issue.expression for issue in errors(patient)} == {"Patient.meta.security[0].system"}
+
+
+def test_a_resource_that_is_empty_is_refused() -> None:
+    (in_entry,) = [issue for issue in check(bundle_of({})) if issue.severity == "error"]
+    (contained,) = [issue for issue in check(observation(contained=[{}])) if issue.rule == "resource-type"]
+
+    assert (in_entry.rule, in_entry.expression) == ("resource-type", "Bundle.entry[0].resource")
+    assert contained.expression == "Bundle.entry[0].resource.contained[0]"

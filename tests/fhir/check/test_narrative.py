@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fhir.check import narrative
+from gateway.fhir.check import check, narrative
+from gateway.fhir.check.levels import Levels
 from gateway.fhir.check.narrative import ATTRIBUTES, ELEMENTS, MOST_FAULTS, faults
 from gateway.fhir.definitions import XHTML
+from gateway.fhir.narrative import MAX_MARKUP, to_xml
 
 
 def div(inside: str, attributes: str = "") -> str:
@@ -28,6 +30,9 @@ SOUND = [
     div(f'<p xmlns="{XHTML}">text</p>'),
     f'<h:div xmlns:h="{XHTML}"><h:p>text</h:p></h:div>',
     "  " + div("text") + "\n",
+    div('<table><tr><td cellhalign="left" cellvalign="top">text</td></tr></table>'),
+    f'<div title="a>b" xmlns="{XHTML}">text</div>',
+    f"<div title='a>b' xmlns='{XHTML}'>text</div>",
 ]
 
 
@@ -66,6 +71,8 @@ def test_sound_narratives_have_no_faults(text: str) -> None:
         (div("<!-- remark -->"), "no text and no image"),
         (div('<p title="x"></p>'), "no text and no image"),
         ("<div>x</div>", "has no namespace"),
+        ('<div title="xmlns">x</div>', "has no namespace"),
+        (div('<p xmlns="">x</p>'), "an element 'p' that is not XHTML"),
         ('<div xmlns="http://www.w3.org/1999/html">x</div>', "not a div in the namespace"),
         (f'<p xmlns="{XHTML}">x</p>', "not a div in the namespace"),
         (f"<!DOCTYPE div>{div('x')}", "does not begin with a div"),
@@ -87,21 +94,88 @@ def test_sound_narratives_have_no_faults(text: str) -> None:
 def test_what_fhir_does_not_allow_is_said(text: str, said: str) -> None:
     found = faults(text)
 
-    assert any(said in sentence for sentence in found), found
+    assert any(said in fault.sentence for fault in found), found
 
 
 def test_each_fault_has_its_sentence_but_not_more_than_some() -> None:
     assert len(faults(div("<script>x</script><form>x</form>"))) == 2
     assert len(faults(div("<script>x</script>" * 10_000))) == MOST_FAULTS
+    assert len(faults(div('<script>x</script><svg xmlns=""><g/></svg>'))) == 2
+
+
+def is_refused(text: str) -> bool:
+    """Whether it cannot be written as XML."""
+    try:
+        to_xml(text)
+    except ValueError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text",
+        "<p>text</p>",
+        div("<p>text"),
+        div("&unknown;"),
+        '<div xmlns="http://hl7.org/fhir">text</div>',
+        div('<p xmlns="">text</p>'),
+        div('text<svg xmlns="http://www.w3.org/2000/svg"/>'),
+        div("<?php x ?>text"),
+        div("<script>x</script>" * (MOST_FAULTS + 1) + "<?php x ?>"),
+        div("<p>" * 300 + "text" + "</p>" * 300),
+        div("text" * 2_500_001),
+        div(f'<p title="{"text" * 2_500_001}">text</p>'),
+        div(">" * (MAX_MARKUP + 1)),
+        div("&nbsp;" * (MAX_MARKUP + 1)),
+        div("&amp;" * (MAX_MARKUP + 1)),
+        div("<b>text</b>" * 60_000 + "&amp;" * 60_000),
+        div(f"<![CDATA[{'&' * (MAX_MARKUP + 1)}]]>"),
+    ],
+    ids=range(17),
+)
+def test_what_cannot_be_written_as_xml_is_told_first(text: str) -> None:
+    assert is_refused(text)
+    assert faults(text)[0].is_markup
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *SOUND,
+        "<div>text</div>",
+        div(""),
+        div("<script>x</script>"),
+        div("<p onclick='x'>text</p>"),
+        div("<p x:y='z' xmlns:x='urn:x'>text</p>"),
+        div("<p>" * 200 + "text" + "</p>" * 200),
+        div("<b>text</b>" * 50_000),
+        div("&amp;" * 90_000),
+    ],
+    ids=range(len(SOUND) + 8),
+)
+def test_what_can_be_written_as_xml_is_at_most_forbidden(text: str) -> None:
+    assert not is_refused(text)
+    assert not any(fault.is_markup for fault in faults(text))
 
 
 def test_a_narrative_of_ten_megabytes_or_a_thousand_levels_is_looked_at_soon() -> None:
     assert faults(div("<p>text</p>" * 50_000)) == []
-    assert "more than 100000 elements" in faults(div("<p>text</p>" * 1_000_000))[0]
-    assert faults(div("<p>" * 1_000 + "text" + "</p>" * 1_000)) == []
-    assert "not well-formed" in faults(div("<p>" * 1_000 + "text & text" + "</p>" * 1_000))[0]
+    assert "more than 100000 elements" in faults(div("<p>text</p>" * 1_000_000))[0].sentence
+    assert "Excessive depth" in faults(div("<p>" * 1_000 + "text" + "</p>" * 1_000))[0].sentence
+    assert "not well-formed" in faults(div("<p>" * 200 + "text & text" + "</p>" * 200))[0].sentence
     assert faults(div('<p class="' + " x" * 100_000))
     assert faults(div("<" * 100_000))
+
+
+def test_only_what_is_merely_forbidden_can_be_allowed() -> None:
+    def rules(text: str) -> list[str | None]:
+        resource = {"resourceType": "Basic", "text": {"status": "generated", "div": text}, "code": {"text": "x"}}
+        return [issue.rule for issue in check(resource, levels=Levels({"narrative": "ignore", "*": "ignore"}))]
+
+    assert rules(div("<script>x</script>")) == []
+    assert rules(div("<p>x")) == ["narrative-markup"]
 
 
 _PIECES = st.sampled_from(
@@ -127,6 +201,12 @@ _TEXTS = st.lists(
 def test_what_is_plain_is_sound_when_it_is_parsed(inside: str) -> None:
     if narrative._is_plain(div(inside)):
         assert list(narrative._faults(div(inside))) == []
+
+
+@given(_TEXTS)
+def test_what_has_faults_of_markup_is_what_cannot_be_written_as_xml(inside: str) -> None:
+    for text in (inside, div(inside), f"<div>{inside}</div>"):
+        assert any(fault.is_markup for fault in faults(text)) is is_refused(text)
 
 
 @given(st.text() | _TEXTS)

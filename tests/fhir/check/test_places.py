@@ -14,6 +14,7 @@ from gateway.errors import Issue
 from gateway.fhir import json, xml
 from gateway.fhir.check.places import locate, with_places
 from gateway.fhir.definitions import FHIR
+from gateway.fhir.issues import step
 from tests.fhir.generated import resources
 
 PATIENT = """{
@@ -89,6 +90,14 @@ def test_in_xml_it_is_the_start_tag(expression: str, begins: str) -> None:
     assert text_at(XML, place).startswith(begins)
 
 
+@pytest.mark.parametrize("name", ["a`b", "a.b", "`", "\\", "a\\`.b[1]", "\x9b\u202e", "\U0001f600", "é"])
+def test_an_odd_name_is_found_by_its_step(name: str) -> None:
+    body = stdlib.dumps({"resourceType": "Basic", "first": 0, name: [{"a": 1}]}).encode()
+    expression = f"Basic.{step(name)}[0].a"
+
+    assert locate(body, "json", [expression]) == {expression: (1, len(body) - 3)}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1"])
 def test_a_column_counts_characters_in_any_encoding(encoding: str) -> None:
     declared = encoding.removesuffix("-sig")
@@ -118,11 +127,17 @@ WRAPPED_XML = (
 def test_what_is_inside_a_parameters_is_found_there(text: str, format_name: str) -> None:
     inner = "Bundle.entry[1]"
 
-    places = locate(text.encode(), format_name, [inner, "Parameters.parameter[0].name"])
+    [place] = locate(text.encode(), format_name, [inner], ("parameter", 1, "resource")).values()
 
-    assert places[inner][0] == 2
-    assert text_at(text, places[inner]).startswith(("2]", "<entry/></Bundle>"))
-    assert text_at(text, places["Parameters.parameter[0].name"]).startswith(('"mode"', '<name value="mode"'))
+    assert place[0] == 2
+    assert text_at(text, place).startswith(("2]", "<entry/></Bundle>"))
+
+
+@pytest.mark.parametrize(("text", "format_name"), [(WRAPPED, "json"), (WRAPPED_XML, "xml")])
+def test_a_parameters_itself_has_places_too(text: str, format_name: str) -> None:
+    [place] = locate(text.encode(), format_name, ["Parameters.parameter[0].name"]).values()
+
+    assert text_at(text, place).startswith(('"mode"', '<name value="mode"'))
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,25 @@ def test_a_coordination_task_is_about_a_request(request_type: str) -> None:
     assert found(f"{COW}coordination-task", task(about=f"https://a.example/fhir/{request_type}/1/_history/2")) == []
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "ServiceRequest?identifier=http://x.example/Patient/1",
+        "http://x.example/a?b=/Patient/1",
+        "http://x.example/a#/Patient/1",
+        "ServiceRequest/1#/Patient/1",
+        "urn:x:/Patient/1",
+        "ftp://x.example/Patient/1",
+        "a/Patient/1",
+        "/Patient/1",
+        "http://Patient/1",
+        "Patient/1\n",
+    ],
+)
+def test_what_is_no_address_of_a_resource_tells_no_type(reference: str) -> None:
+    assert found(f"{COW}coordination-task", task(about=reference)) == []
+
+
 UNSOUND_TASKS = [
     (task(identifier=None), [("required", "Task.identifier")]),
     (task(identifier=[]), [("required", "Task.identifier")]),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
 
 from gateway.fhir.check.invariants.dates import is_after
 from gateway.fhir.check.invariants.rules import (
@@ -28,6 +28,7 @@ from gateway.fhir.check.invariants.rules import (
     together,
     warning,
 )
+from gateway.fhir.definitions import is_resource
 
 _CODE_SYSTEM = "http://terminology.hl7.org/CodeSystem/"
 _ALLERGY_VERIFICATION = f"{_CODE_SYSTEM}allergyintolerance-verification"
@@ -35,7 +36,9 @@ _CONDITION_VERIFICATION = f"{_CODE_SYSTEM}condition-ver-status"
 _CONDITION_CLINICAL = f"{_CODE_SYSTEM}condition-clinical"
 _CONDITION_CATEGORY = f"{_CODE_SYSTEM}condition-category"
 _ABATED = ("inactive", "resolved", "remission")
-_REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?", re.DOTALL)
+_REFERENCE = re.compile(
+    r"(?:https?://[^/?#]+/(?:[^?#]*/)?)?([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+)
 _FULL_PROBABILITY = 100
 
 
@@ -82,13 +85,13 @@ def _ctm_1(participant: Element, context: Context) -> bool:
     return _type_of(member, context) in (None, "Practitioner")
 
 
-def _type_of(reference: Element, context: Context) -> Any:
+def _type_of(reference: Element, context: Context) -> str | None:
     literal = text(reference, "reference") or ""
     if literal.startswith("#"):
-        types = [item.get("resourceType") for item in items(context.root, "contained") if item.get("id") == literal[1:]]
-        return types[0] if types else None
+        return context.contained_type(literal[1:])
     match = _REFERENCE.fullmatch(literal)
-    return match[1] if match else text(reference, "type")
+    name = match[1] if match and is_resource(match[1]) else text(reference, "type")
+    return name if name is not None and is_resource(name) else None
 
 
 def _mdd_1(dispense: Element, _context: Context) -> bool:
@@ -120,13 +123,13 @@ def _obs_6(observation: Element, _context: Context) -> bool:
 def _obs_7(observation: Element, _context: Context) -> bool:
     if "component" not in observation or not has_choice(observation, "value"):
         return True
-    codings = [coding for code in items(observation, "code") for coding in items(code, "coding")]
-    return not any(
-        coding in codings
-        for component in items(observation, "component")
-        for code in items(component, "code")
-        for coding in items(code, "coding")
-    )
+    codings = _codings(observation)
+    return not codings or all(codings.isdisjoint(_codings(component)) for component in items(observation, "component"))
+
+
+def _codings(element: Element) -> set[str]:
+    """Those of its code, each as a text that is the same for the same Coding."""
+    return {json.dumps(coding, sort_keys=True) for code in items(element, "code") for coding in items(code, "coding")}
 
 
 def _qrs_1(item: Element, _context: Context) -> bool:

@@ -98,8 +98,9 @@ def _dom_2(resource: Element, _context: Context) -> bool:
     return "contained" not in resource or not any("contained" in item for item in items(resource, "contained"))
 
 
-def _dom_3(resource: Element, _context: Context) -> bool:
-    if "contained" not in resource:
+def _dom_3(resource: Element, context: Context) -> bool:
+    """What is in something contained is looked at with all that the outermost contains."""
+    if "contained" not in resource or context.root is not context.resource:
         return True
     wanted = {f"#{item.get('id')}": item for item in items(resource, "contained")}
     for value in _local_references(resource):
@@ -110,13 +111,19 @@ def _dom_3(resource: Element, _context: Context) -> bool:
 
 
 def _local_references(resource: Element) -> Iterator[str]:
-    """Every string that begins with a #, whatever the element: references, canonicals and URIs are not told apart."""
+    """Every string that begins with a #, whatever the element: references, canonicals and URIs are not told apart.
+
+    A resource in it that is not contained, as one in Parameters, has a # of its own.
+    """
     waiting: list[Any] = [resource]
     while waiting:
         value = waiting.pop()
-        for item in value.values() if type(value) is dict else value:
+        is_object = type(value) is dict
+        if is_object and "contained" in value:
+            waiting += [item for item in items(value, "contained") if "resourceType" in item]
+        for item in value.values() if is_object else value:
             kind = type(item)
-            if kind is dict or kind is list:
+            if (kind is dict and "resourceType" not in item) or kind is list:
                 waiting.append(item)
             elif kind is str and item[:1] == "#":
                 yield item

@@ -63,17 +63,16 @@ def _ig_1(definition: Element, _context: Context) -> bool:
 
 
 def _ig_2(guide: Element, _context: Context) -> bool:
-    known = _list(guide.get("fhirVersion"))
+    known = _strings(guide.get("fhirVersion"))
     return all(
-        version in known
+        _strings(resource.get("fhirVersion")) <= known
         for definition in items(guide, "definition")
         for resource in items(definition, "resource")
-        for version in _list(resource.get("fhirVersion"))
     )
 
 
-def _list(value: Any) -> list[Any]:
-    return value if type(value) is list else []
+def _strings(value: Any) -> set[str]:
+    return {item for item in value if type(item) is str} if type(value) is list else set()
 
 
 def _md_1(focus: Element, _context: Context) -> bool:

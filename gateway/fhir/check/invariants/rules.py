@@ -7,7 +7,7 @@ later version of FHIR has mended it, the sentence counts. What has the wrong sha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Element = dict[str, Any]
@@ -22,6 +22,20 @@ class Context:
 
     resource: Element
     root: Element
+    _types: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def share(self, other: Context) -> None:
+        """Looks up what `root` contains where a context of the same root has already."""
+        self._types = other._types
+
+    def contained_type(self, local_id: str) -> str | None:
+        """The resourceType of what `root` contains by this id: the first of them; None if there is none."""
+        types = self._types
+        if not types:
+            types[""] = None
+            for item in items(self.root, "contained"):
+                types.setdefault(text(item, "id") or "", text(item, "resourceType"))
+        return types.get(local_id)
 
 
 Holds = Callable[[Element, Context], bool]

@@ -134,7 +134,11 @@ def _sdf_8(snapshot: Element, context: Context) -> bool:
         return True
     root = _path(elements[0])
     is_of_type = context.resource.get("kind") == "logical" or root == context.resource.get("type")
-    return is_of_type and all(_path(element).startswith(f"{root}.") for element in elements[1:])
+    return is_of_type and _all_begin_with(f"{root}.", elements[1:])
+
+
+def _all_begin_with(start: str, elements: list[Element]) -> bool:
+    return all(_path(element).startswith(start) for element in elements)
 
 
 def _sdf_8a(differential: Element, context: Context) -> bool:
@@ -144,7 +148,7 @@ def _sdf_8a(differential: Element, context: Context) -> bool:
     first, kind = _path(elements[0]), text(context.resource, "type") or ""
     is_of_type = context.resource.get("kind") == "logical" or first.startswith(kind)
     root = first.partition(".")[0]
-    return is_of_type and all(_path(element).startswith(f"{root}.") for element in elements[1:])
+    return is_of_type and _all_begin_with(f"{root}.", elements[1:])
 
 
 def _sdf_10(snapshot: Element, _context: Context) -> bool:

@@ -17,7 +17,7 @@ from gateway.fhir.json import Resource
 if TYPE_CHECKING:
     from gateway.fhir.check.profiles.profile import Profile
 
-_TYPE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9.-]+(?:/_history/[A-Za-z0-9.-]+)?$")
+_TYPE = re.compile(r"(?:https?://[^/?#]+/(?:[^?#]*/)?)?([A-Z][A-Za-z]+)/[A-Za-z0-9.-]+(?:/_history/[A-Za-z0-9.-]+)?")
 _LONGEST = 200
 """More of what a sender wrote is not looked at for the type it names."""
 _ADVISED: Mapping[Strength, str] = {"extensible": "binding-extensible", "preferred": "binding-preferred"}
@@ -297,7 +297,7 @@ def _name(item: Item, run: Run) -> str:
 
 def _type_of(reference: str) -> str:
     """The resource type that a reference names, relative or absolute; empty if it names none."""
-    match = _TYPE.search(reference) if len(reference) < _LONGEST else None
+    match = _TYPE.fullmatch(reference) if len(reference) < _LONGEST else None
     return match[1] if match else ""
 
 

@@ -3,7 +3,7 @@
 from tests.fhir.check.mutants.fault import R4, Fault, fault
 
 _DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
-_RULES = ("narrative", "txt-1", "txt-2")
+_RULES = ("narrative", "narrative-markup", "txt-1", "txt-2")
 _XHTML = f"{R4}/narrative.html#xhtml"
 
 _DIVS: list[tuple[str, str, str]] = [

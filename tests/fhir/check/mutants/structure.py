@@ -4,8 +4,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from gateway.fhir.issues import step
 from gateway.fhir.json import Number
-from tests.fhir.check.mutants.fault import GONE, R4, Fault, fault, given, lacks
+from tests.fhir.check.mutants.fault import GONE, R4, Fault, expression, fault, given, lacks
 
 _CARDINALITY = f"{R4}/conformance-rules.html#cardinality"
 _JSON = f"{R4}/json.html"
@@ -235,17 +236,16 @@ _MISSPELT: list[tuple[str, Any, str]] = [
     ("document.entry[0].resource.section[0].txt", "x", "is no element of the section"),
 ]
 
-UNKNOWN: list[Fault] = [
-    fault(
-        f"{path} {why}",
-        (_UNKNOWN, "choice") if _LIKE_A_CHOICE.search(path) else _UNKNOWN,
-        f"{_JSON}#object",
-        {path: value},
-        at=path,
-        exactly=path.rpartition(".")[0],
-    )
-    for path, value, why in _MISSPELT
-]
+
+def _unknown(path: str, value: Any, why: str) -> Fault:
+    """Seen at the name as it is written, or at what it is in."""
+    parent, _, name = path.rpartition(".")
+    rules = (_UNKNOWN, "choice") if _LIKE_A_CHOICE.search(path) else _UNKNOWN
+    made = fault(f"{path} {why}", rules, f"{_JSON}#object", {path: value}, at=path, exactly=parent)
+    return replace(made, exactly=(*made.exactly, f"{expression(parent)}.{step(name)}"))
+
+
+UNKNOWN: list[Fault] = [_unknown(*misspelt) for misspelt in _MISSPELT]
 
 _TWICE: list[tuple[str, str, str, Any]] = [
     ("MessageHeader", "event[x]", "eventUri", "urn:event:new-order"),
