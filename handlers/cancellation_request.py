@@ -121,7 +121,9 @@ def answer_request(entry: Entry, kept: Kept, message: Message, records: Records)
         )
         raise Refused(Issue("business-rule", text, f"{entry.path}.identifier"))
     now = instant(message.received_at)
-    task = merged(kept.resource, records.localise(entry), now) | {"code": kept.resource["code"]}
+    task = merged(kept.resource, records.localise(entry), now, version=message.version) | {
+        "code": kept.resource["code"]
+    }
     before, status = status_of(kept.resource), status_of(entry.resource)
     _check_answer(entry, kept, task, records)
     if status in _OPEN and before == status:

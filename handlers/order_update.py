@@ -51,7 +51,7 @@ def order_update(message: Message, records: Records) -> Reply:
     if is_cancellation(kept.resource):
         return answer_request(entry, kept, message, records)
     now = instant(message.received_at)
-    task = merged(kept.resource, records.localise(entry), now)
+    task = merged(kept.resource, records.localise(entry), now, version=message.version)
     _check(entry, kept, task, records)
     order = records.keep(entry, task)
     ended = close_by_end(kept, order, records, now)

@@ -13,7 +13,10 @@ from gateway.fhir.versions.telling import find_header, tell
 
 FORMATS = ("json", "xml")
 _BY_NUMBER = {number: version for version, number in NUMBERS.items()}
-_FHIR_VERSION = re.compile(r';\s*fhirversion\s*=\s*"?([^\s";,]*)', re.IGNORECASE)
+_PARAMETER = re.compile(r'(?:[^;"]|"(?:\\.|[^"])*+"?)++', re.DOTALL)
+"""What is between two semicolons; one within quotes is none."""
+_NUMBER = re.compile(r"([0-9]\.[0-9])(?:\.[^\s,]*)?")
+_QUOTED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def parse(data: bytes, name: str, version: Version = "R4") -> Resource:
@@ -50,15 +53,23 @@ def format_of(media_type: str) -> str:
 def declared_number(media_type: str) -> str | None:
     """The `fhirVersion` that a media type has, as it is written; None if it has none.
 
-    https://hl7.org/fhir/R4/http.html#version-parameter
+    Of several that mean different versions it is all of them, which is the number of none.
+    https://hl7.org/fhir/R4/http.html#version-parameter, https://www.rfc-editor.org/rfc/rfc9110#section-5.6.6
     """
-    match = _FHIR_VERSION.search(media_type)
-    return match[1] if match else None
+    numbers: list[str] = []
+    for parameter in _PARAMETER.findall(media_type.partition(";")[2]):
+        name, _, value = (part.strip() for part in parameter.partition("="))
+        if name.lower() == "fhirversion":
+            is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+            numbers.append(_QUOTED.sub(r"\1", value[1:-1]) if is_quoted else value)
+    is_one = len({version_numbered(number) for number in numbers}) == 1
+    return (numbers[0] if is_one else ", ".join(numbers)) if numbers else None
 
 
 def version_numbered(number: str) -> Version | None:
     """`4.0`, and `4.0.1`, is "R4"; None for a version that the gateway does not speak."""
-    return _BY_NUMBER.get(".".join(number.split(".")[:2]))
+    match = _NUMBER.fullmatch(number)
+    return _BY_NUMBER.get(match[1]) if match else None
 
 
 def version_of(media_type: str) -> Version | None:

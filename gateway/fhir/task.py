@@ -14,10 +14,11 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.errors import Issue, Refused
+from gateway.fhir.definitions import Version
 from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.message import Message
 from gateway.fhir.references import Entry, references_in
-from gateway.fhir.versions.carrying import keep_carried, without
+from gateway.fhir.versions.merging import beside, overlaid, without
 
 Resource = dict[str, Any]
 Same = Callable[[Resource, Resource], bool]
@@ -260,17 +261,20 @@ def check_times(task: Resource, path: str) -> list[Issue]:
     return [Issue("invariant", text, f"{path}.lastModified")]
 
 
-def merged(kept: Resource, sent: Resource, now: str, machine: StateMachine = COW) -> Resource:
-    """A kept Task as a message leaves it: what the message has replaces, what it does not mention stays.
+def merged(kept: Resource, sent: Resource, now: str, machine: StateMachine = COW, version: Version = "R4") -> Resource:
+    """A kept Task as a message leaves it: what the message, sent in `version`, has replaces, what it has not stays.
 
-    Except: `statusReason` belongs to its status and `text` to the content, they go when that changes; identifiers are
-    only added; the immutable elements stay as first written; and `lastModified` becomes `now` (an instant) when
-    something has changed and the message does not date it.
+    Except: `statusReason` goes when its status changes, `text` when anything does; identifiers are only added; the
+    immutable elements stay as first written; `lastModified` becomes `now` (an instant) unless the message dates it.
     """
     new = {name: value for name, value in sent.items() if name not in ("resourceType", "id", "meta", "contained")}
+    gone = beside(sent, version)
     if status_of(kept) not in machine.unsettled:
         new = {name: value for name, value in new.items() if name not in _IMMUTABLE or name not in kept}
-    result = {name: value for name, value in kept.items() if not (name.startswith("_") and name[1:] in new)} | new
+        gone -= {*_IMMUTABLE}
+    is_moved = "status" in new and status_of(new) != status_of(kept)
+    old = without(kept, "statusReason") if is_moved and "statusReason" not in new.keys() | gone else kept
+    result = overlaid(old, new, gone, sent, version)
     if "identifier" in kept:
         known = set(_names(kept))
         added = [i for i in _dicts(sent.get("identifier")) if _name(i) not in known]
@@ -278,10 +282,6 @@ def merged(kept: Resource, sent: Resource, now: str, machine: StateMachine = COW
     if "meta" in sent:
         theirs = {name: value for name, value in sent["meta"].items() if name not in ("versionId", "lastUpdated")}
         result["meta"] = {**kept.get("meta", {}), **theirs}
-    if "status" in new and status_of(new) != status_of(kept) and "statusReason" not in new:
-        result = without(result, "statusReason")
-        new["statusReason"] = None
-    keep_carried(result, kept, new)
     _merge_contained(result, kept, sent)
     if result == kept:
         return kept

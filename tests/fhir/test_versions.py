@@ -337,6 +337,18 @@ def test_an_order_of_stu3_is_valid_in_r4_and_comes_back_as_it_was() -> None:
     assert there_and_back(order, "STU3") == order
 
 
+ODD: list[Any] = [None, True, 1.5, "x", {}, [], [None], [1], [[]], {"endpoint": "urn:b"}, [{"endpoint": "urn:b"}, 1]]
+
+
+@pytest.mark.parametrize("destination", ODD)
+@pytest.mark.parametrize("receiver", [*ODD, {"reference": "Organization/1"}])
+def test_a_receiver_is_read_whatever_the_destination_is(destination: Any, receiver: Any) -> None:
+    order = stu3_order()
+    header_of(order).update(destination=destination, receiver=receiver)
+    made, _ = to_r4(order, "STU3")
+    from_r4(made, "STU3")
+
+
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [

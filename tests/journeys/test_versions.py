@@ -175,6 +175,23 @@ def test_a_placer_of_r5_and_a_fulfiller_of_r4_have_one_task(partner: Partner) ->
     assert "statusReason" not in seen_by_placer
 
 
+def test_an_update_in_r5_replaces_what_it_has_and_no_more(partner: Partner) -> None:
+    order = r5_order()
+    partner.send(order)
+    other = [{"reference": {"identifier": {"system": "http://hospital.example/staff", "value": "2"}}}]
+    update = r5_update(order, "requested")
+    focus_of(update)["requestedPerformer"] = other
+    seen = focus_of(reply_in("R5", partner.send(update)))
+    assert seen["requestedPerformer"] == other
+    assert "extension" not in seen
+    assert set(R5_TASK) < seen.keys()
+    assert "performerType" not in stored_task(partner, header_of(update)["id"])
+
+    cancelling = r5_update(order, "cancelled")
+    focus_of(cancelling)["statusReason"] = other[0]
+    assert focus_of(reply_in("R5", partner.send(cancelling)))["statusReason"] == other[0]
+
+
 def test_a_placer_of_stu3_and_a_fulfiller_of_r5_have_one_task(partner: Partner) -> None:
     order = stu3_order()
     partner.send(order)
@@ -207,6 +224,18 @@ def test_an_order_in_stu3_and_xml_is_answered_so_and_repeated_so(partner: Partne
     first, again = partner.post(body, XML), partner.post(body, XML)
     assert first.content == again.content
     assert header_of(xml.parse(first.content, "STU3"))["response"]["code"] == "ok"
+
+
+@pytest.mark.parametrize("destination", [True, 1.5, {"endpoint": "urn:b"}])
+def test_a_destination_that_is_no_list_is_said_to_be_of_the_wrong_type(partner: Partner, destination: Any) -> None:
+    order = stu3_order()
+    header_of(order)["destination"] = destination
+    answer = partner.send(order)
+    assert answer.status_code == 200, answer.text
+    reply = json.parse(answer.content)
+    assert header_of(reply)["response"]["code"] == "fatal-error"
+    issues = reply["entry"][-1]["resource"]["issue"]
+    assert ["Bundle.entry[0].resource.destination"] in [issue.get("expression") for issue in issues]
 
 
 # --- R4B ---

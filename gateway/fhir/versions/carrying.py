@@ -7,7 +7,6 @@ is carried in parts: an extension inside for each member.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from typing import Any
@@ -23,9 +22,6 @@ NUMBERS: dict[Version, str] = {"STU3": "3.0", "R4": "4.0", "R4B": "4.3", "R5": "
 _DATATYPE = "http://hl7.org/fhir/StructureDefinition/_datatype"
 _INSTEAD = {"canonical": "uri", "url": "uri", "uuid": "uri", "integer64": "string"}
 """The types in which an older version carries values of those that it does not know."""
-
-
-_CARRYING = re.compile(r"http://hl7\.org/fhir/[0-9]\.[0-9]/StructureDefinition/extension-[A-Z]")
 
 
 class NotCarriedError(Exception):
@@ -181,32 +177,3 @@ class Taker:
 
 def _value_name(type_name: str) -> str:
     return f"value{type_name[0].upper()}{type_name[1:]}"
-
-
-def keep_carried(changed: Members, kept: Members, change: Members) -> None:
-    """Leaves a changed resource what is carried of other versions' elements that the change does not mention."""
-    for holder in ("extension", "modifierExtension"):
-        mentioned = {item.get("url") for item in _extensions(changed, holder)}
-        others = [item for item in _extensions(kept, holder) if _CARRYING.match(str(item.get("url")))]
-        others = [item for item in others if item["url"].rpartition(".")[2] not in change]
-        missing = [item for item in others if item["url"] not in mentioned]
-        if missing:
-            changed[holder] = [*_extensions(changed, holder), *missing]
-
-
-def without(resource: Members, element: str) -> Members:
-    """The resource without one of its elements, also as another version may have it."""
-    result = {name: value for name, value in resource.items() if name != element}
-    urls = {url_of(version, f"{resource.get('resourceType')}.{element}") for version in NUMBERS}
-    for holder in ("extension", "modifierExtension"):
-        items = _extensions(resource, holder)
-        left = [item for item in items if item.get("url") not in urls]
-        if len(left) < len(items):
-            del result[holder]
-            result |= {holder: left} if left else {}
-    return result
-
-
-def _extensions(resource: Members, holder: str) -> list[Members]:
-    items = resource.get(holder)
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

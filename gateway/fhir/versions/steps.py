@@ -178,7 +178,8 @@ def received_by() -> Step:
 
     def turn(given: Members) -> Members:
         destinations = given.get("destination")
-        if "receiver" not in given or not destinations or len(_dicts(destinations)) != len(destinations):
+        is_list = isinstance(destinations, list) and all(isinstance(item, dict) for item in destinations)
+        if "receiver" not in given or not destinations or not is_list:
             return {name: value for name, value in given.items() if name == "destination"}
         first, *others = destinations
         return {"destination": [{**first, "receiver": given["receiver"]}, *others]}
