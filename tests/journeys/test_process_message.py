@@ -136,8 +136,8 @@ def test_structural_faults_are_all_told_with_their_places(partner: Partner) -> N
     assert code_of(answer) == "fatal-error"
     told = {issue["expression"][0]: issue["details"]["text"] for issue in issues_of(answer)}
     task_at = "Bundle.entry[1].resource"
-    assert told.keys() == {f"{task_at}.priority", task_at}
-    assert "intention" in told[task_at]
+    assert told.keys() == {f"{task_at}.priority", f"{task_at}.intention"}
+    assert "intention" in told[f"{task_at}.intention"]
 
 
 @pytest.mark.parametrize(
