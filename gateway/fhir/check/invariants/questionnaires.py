@@ -73,7 +73,6 @@ def _list(value: Any) -> list[Any]:
 
 
 _QUE_1 = "Group items must have nested items, display items cannot have nested items"
-_QUE_9 = 'Read-only can\'t be specified for "display" items'
 _VALUE_SET = "Only 'choice' and 'open-choice' items can have answerValueSet"
 
 RULES: Rules = {
