@@ -36,14 +36,13 @@ class Checking:
     def check(
         self,
         resource: Resource,
-        version: Version = "R4",
-        levels: Levels | None = None,
-        entries: Entries | None = None,
-        profile: Profile | None = None,
+        version: Version,
+        levels: Levels,
+        entries: Entries | None,
+        profile: Profile | None,
     ) -> list[Issue]:
         """Every issue of the resource: `gateway.fhir.check.check`."""
-        of_rules = self._levels if levels is None else levels
-        return check(resource, version, levels=of_rules, known=self.profiles, profile=profile, entries=entries)
+        return check(resource, version, levels=levels, known=self.profiles, profile=profile, entries=entries)
 
     def check_message(
         self, bundle: Resource, version: Version, source_endpoint: str | None, entries: Entries | None

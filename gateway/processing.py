@@ -202,7 +202,7 @@ class Processor:
             handler = self._registry.get(message)
         except Refused as refused:
             return None, refused.issues
-        entries = message.entries if message.version == "R4" else None
+        entries = message.entries if message.sent is message.bundle else None
         issues = self._checking.check_message(message.sent, message.version, message.source_endpoint, entries)
         is_sound = not any(issue.severity in ("fatal", "error") for issue in issues)
         return (handler if is_sound else None), issues

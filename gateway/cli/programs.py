@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from gateway import broker
-from gateway.settings import Settings
+from gateway.checking import Checking
+from gateway.settings import Settings, load
 from gateway.supervisor import Program, Stage
 
 # Seconds each stage is given to end; together they stay under ten.
@@ -18,6 +19,13 @@ WEB_GRACE, WORKER_GRACE, BROKER_GRACE = 4.0, 4.0, 1.0
 BACKLOG = 2048
 # Celery warns of root at each start, which is how containers run; a job here is a name in JSON, never a pickle.
 QUIET = "ignore:You're running the worker with superuser"
+
+
+def load_settings() -> Settings:
+    """The settings in force; raises SettingsError, for profiles too, before any program is started that would."""
+    in_force = load()
+    Checking(in_force)
+    return in_force
 
 
 def embedded_broker(settings: Settings) -> Stage:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-from gateway import settings
-from gateway.checking import Checking
 from gateway.cli import programs
 from gateway.cli.db import upgrade_database
 from gateway.logs import set_up_logs
@@ -19,8 +17,7 @@ EXAMPLE = Path("conf/demo/new-order.json")
 @click.command()
 def run() -> None:
     """Run the whole gateway on this machine: broker, web server, workers and sweep. Ctrl-C ends it."""
-    in_force = settings.load()
-    Checking(in_force)
+    in_force = programs.load_settings()
     if not in_force.loopback:
         raise click.ClickException(
             f"`fhir-gateway run` listens on this machine only, not on {in_force.host}: write GATEWAY_HOST=127.0.0.1. "

@@ -8,7 +8,6 @@ import time
 import click
 
 from gateway import settings
-from gateway.checking import Checking
 from gateway.cli import programs
 from gateway.logs import set_up_logs
 from gateway.settings import Settings
@@ -20,8 +19,7 @@ WATCH_SECONDS = 5.0
 @click.command()
 def web() -> None:
     """Run the web server alone, on any address."""
-    in_force = settings.load()
-    Checking(in_force)
+    in_force = programs.load_settings()
     programs.make_directory(in_force.var)
     programs.empty_metrics(in_force, "web")
     command = programs.web()
@@ -32,8 +30,7 @@ def web() -> None:
 @click.option("--processes", type=click.IntRange(1, 256), help="How many; worker_processes of the settings by default.")
 def worker(processes: int | None) -> None:
     """Run workers and their sweep alone. Ctrl-C ends them."""
-    in_force = settings.load()
-    Checking(in_force)
+    in_force = programs.load_settings()
     set_up_logs(in_force)
     programs.make_directory(in_force.var)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.fhir.json import FORBIDDEN, Number
 
-_LONGEST_STRING = 1024 * 1024
+LONGEST_STRING = 1024 * 1024
 """Characters: https://hl7.org/fhir/R4/datatypes.html#string"""
 
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
@@ -49,7 +49,7 @@ def _whole(least: int, most: int, wording: str) -> Primitive:
 def _is_string(value: str) -> bool:
     """Not only white space, for where that is trimmed nothing is left."""
     return (
-        len(value) <= _LONGEST_STRING
+        len(value) <= LONGEST_STRING
         and value != ""
         and not value.isspace()
         and (value.isprintable() or not FORBIDDEN.search(value))

@@ -30,6 +30,7 @@ from gateway.fhir.check.kinds import (
     find_resource_kind,
 )
 from gateway.fhir.check.levels import Levels
+from gateway.fhir.check.primitives import LONGEST_STRING
 from gateway.fhir.definitions import Version
 from gateway.fhir.json import Resource
 
@@ -173,7 +174,7 @@ class Walk:
                 if (
                     type(item) is not str
                     or not (item.isprintable() and item and not item.isspace())
-                    or len(item) > 4096
+                    or len(item) > LONGEST_STRING
                 ):
                     self._value(value, member, item)
             elif shape == OBJECT:
