@@ -56,11 +56,18 @@ def answer(connection: socket.socket) -> tuple[int, bytes, bool]:
     lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
     while lengths and len(body) < int(lengths[0]):
         body += _more(connection)
+    return int(head.split()[1]), body, _is_ended(connection)
+
+
+def _is_ended(connection: socket.socket) -> bool:
+    """Looks only: what comes after the answer is left for who reads on, in the time that there was before."""
     connection.settimeout(0.3)
     try:
-        return int(head.split()[1]), body, connection.recv(1) == b""
+        return connection.recv(1, socket.MSG_PEEK) == b""
     except TimeoutError:
-        return int(head.split()[1]), body, False
+        return False
+    finally:
+        connection.settimeout(DEADLINE)
 
 
 def _more(connection: socket.socket) -> bytes:
