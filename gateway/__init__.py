@@ -6,7 +6,7 @@ The path of a message:
 2. `receiving` recognises the sender, tells a repeat from a new message, and keeps the new one: one commit.
 3. `worker` puts the message's lane on the queue of its event; a worker drains the lane, oldest message first.
 4. `processing` claims the message, checks it, lets `routing` find its handler, and keeps the handler's effects together
-   with the reply: one commit.
+   with the reply and with what `telling` composes for the other parties: one commit.
 5. The web process that waits is told, and sends the reply; whoever sends the message again gets the same bytes.
 
 The names below are what a handler may use. They are imported when they are asked for: not every command needs them.
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from gateway.errors import Issue, Refused
     from gateway.fhir.message import Event, Message
     from gateway.fhir.references import Entry
-    from gateway.records import Kept, Records
+    from gateway.kept import Kept
+    from gateway.records import Records
     from gateway.routing import Reply, handles
 
 __all__ = ["Entry", "Event", "Issue", "Kept", "Message", "Records", "Refused", "Reply", "handles"]
@@ -28,7 +29,7 @@ _HOMES = {
     "Entry": "gateway.fhir.references",
     "Event": "gateway.fhir.message",
     "Issue": "gateway.errors",
-    "Kept": "gateway.records",
+    "Kept": "gateway.kept",
     "Message": "gateway.fhir.message",
     "Records": "gateway.records",
     "Refused": "gateway.errors",

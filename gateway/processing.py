@@ -1,4 +1,4 @@
-"""Step 2 of a message's path: run its handler, and keep what it did together with its reply in one transaction.
+"""Step 2 of a message's path: run its handler, and keep what it did, its reply and what is told in one transaction.
 
 A message whose handler crashed is kept with the cause and is due again on a schedule; those behind it in its lane
 wait. After the last try it is set aside for the operator, and the lane goes on.
@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from gateway import preconditions
 from gateway.checking import Checking
 from gateway.errors import Conflict, DatabaseUnavailable, Issue, Refused, TookTooLong
 from gateway.fhir.message import Message, Ourselves, Resource
@@ -25,6 +26,8 @@ from gateway.routing import Handler, Registry
 from gateway.store import inbox
 from gateway.store.database import Connection, Database, savepoint
 from gateway.store.inbox import Waiting
+from gateway.telling import Teller, Telling, keep_messages, keep_notifications
+from gateway.terms import Terms
 
 log = structlog.get_logger()
 
@@ -45,12 +48,16 @@ class Processed:
 
 @dataclass(frozen=True, slots=True)
 class _CarriedOut:
-    """What a message's handler did, before any of it is kept; `records` is None when it refused."""
+    """What a message's handler did, and what is `told` of it, before any of it is kept.
+
+    `records` is None when it refused.
+    """
 
     head: Waiting
     records: Records | None
     reply: Resource
     now: datetime
+    told: Sequence[Telling] = ()
 
 
 Guard = Callable[[Waiting], AbstractContextManager[object]]
@@ -65,6 +72,7 @@ class Processor:
         registry: Registry,
         ourselves: Ourselves,
         checking: Checking,
+        terms: Terms,
         retry_schedule: Sequence[float],
         guard: Guard = nullcontext,
     ) -> None:
@@ -72,6 +80,7 @@ class Processor:
         self._registry = registry
         self._ourselves = ourselves
         self._checking = checking
+        self._terms = terms
         self._retry_schedule = retry_schedule
         self._guard = guard
 
@@ -136,25 +145,29 @@ class Processor:
             return None
 
     def _call_handler(self, head: Waiting) -> _CarriedOut:
-        message, now = read_received(head.body, head.media_type, head.received_at), datetime.now(UTC)
+        message, now = read_received(head.body, head.media_type, head.received_at, head.wrapping), datetime.now(UTC)
         handler, issues = self._find_handler(message)
         if handler is None:
             return _CarriedOut(head, None, write_reply(message, "fatal-error", self._ourselves, now, issues), now)
         with self._database.reading() as connection:
-            records = Records(message, connection, now, self._ourselves.base_url)
+            records = Records(message, connection, now, self._ourselves.base_url, self._terms)
             try:
+                records.parties.check_sender()
+                preconditions.check(message, records)
                 answer = handler.function(message, records)
             except Refused as refused:
                 reply = write_reply(message, "fatal-error", self._ourselves, now, [*issues, *refused.issues])
                 return _CarriedOut(head, None, reply, now)
+            told = Teller(message, records, self._ourselves, now).tell(answer.focus)
         reply = write_reply(message, "ok", self._ourselves, now, [*issues, *answer.issues], answer.focus)
-        return _CarriedOut(head, records, reply, now)
+        return _CarriedOut(head, records, reply, now, told)
 
     def _keep_together(self, ready: Sequence[_CarriedOut], outcomes: dict[int, str | None]) -> list[_CarriedOut]:
         """Keeps what came of several messages in one transaction. Returns those that are to be kept alone."""
 
         def work(connection: Connection) -> tuple[dict[int, str | None], list[_CarriedOut]]:
-            kept, alone = {}, []
+            kept: dict[int, str | None] = {}
+            alone: list[_CarriedOut] = []
             for one in ready:
                 try:
                     with savepoint(connection):
@@ -163,6 +176,7 @@ class Processor:
                     raise
                 except Exception:  # noqa: BLE001 - it comes again alone, and is dealt with there
                     alone.append(one)
+            _keep_notifications(connection, [one for one in ready if kept.get(one.head.id)])
             return kept, alone
 
         try:
@@ -180,7 +194,9 @@ class Processor:
             one = carried_out
             try:
                 with self._database.transaction() as connection:
-                    return _keep(connection, one)
+                    outcome = _keep(connection, one)
+                    _keep_notifications(connection, [one] if outcome else [])
+                    return outcome
             except DatabaseUnavailable:
                 raise
             except Conflict as conflict:
@@ -216,8 +232,13 @@ def _keep(connection: Connection, carried_out: _CarriedOut) -> str | None:
     if carried_out.records is not None:
         carried_out.records.flush(connection, head.id)
     keep_reply(connection, head.id, carried_out.reply, head, carried_out.now)
+    keep_messages(connection, head.id, carried_out.told, carried_out.now)
     outcome: str = carried_out.reply["entry"][0]["resource"]["response"]["code"]
     return outcome
+
+
+def _keep_notifications(connection: Connection, kept: Sequence[_CarriedOut]) -> None:
+    keep_notifications(connection, [(one.head.id, telling, one.now) for one in kept for telling in one.told])
 
 
 def _storable(text: str) -> str:

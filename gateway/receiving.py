@@ -25,7 +25,10 @@ from gateway.store.inbox import Arrival, Seen
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What came with a message: its exact bytes and media type, and how its answer is wanted."""
+    """What came with a message: its exact bytes and media type, and how its answer is wanted.
+
+    `wrapping` is there when it came by REST: see `gateway.fhir.wrapping`.
+    """
 
     body: bytes
     media_type: str
@@ -33,6 +36,7 @@ class Submission:
     reply_to: str | None
     later: bool
     request_id: str
+    wrapping: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def _arrival(registry: Registry, message: Message, submission: Submission) -> Ar
         later=submission.later,
         request_id=submission.request_id,
         received_at=message.received_at,
+        wrapping=submission.wrapping,
         state="done" if message.is_response else "new",
     )
 

@@ -3,58 +3,36 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from gateway import indexed
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
 from gateway.fhir.emptiness import without_empty
 from gateway.fhir.identity import (
-    address_key,
-    identifier_key,
-    identifier_keys,
+    OWN_SENDER,
+    Keys,
+    keys_of,
     own_address,
     own_key,
     reference_keys,
 )
 from gateway.fhir.message import Message, Resource, instant
+from gateway.fhir.policy.model import Roles
 from gateway.fhir.references import Entry, references_in, rewrite
-from gateway.fhir.task import REQUESTS, identifiers_of
+from gateway.fhir.task.elements import check_no_task
+from gateway.kept import Kept, kept_of, said_by
+from gateway.parties import Meant, Parties
+from gateway.partners import Names
+from gateway.reading import Reading, ids_in, keys_in, named_by
 from gateway.store import resources
 from gateway.store.database import Connection
 from gateway.store.resources import Row
-
-_NAMED_BY_IDENTIFIER = ("Task", *REQUESTS, "Patient", "Organization", "Practitioner", "PractitionerRole")
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A version of a resource that the gateway keeps. `sender` is who created the resource."""
-
-    resource_type: str
-    id: str
-    version: int
-    sender: str
-    content: bytes
-
-    @cached_property
-    def resource(self) -> Resource:
-        """The content, with `id`, `meta.versionId` and `meta.lastUpdated`. To be copied, not changed."""
-        return json.parse_own(self.content)
-
-    @property
-    def reference(self) -> str:
-        return f"{self.resource_type}/{self.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """What an entry is known by: its business identifiers, and the sender's own address of it."""
-
-    identifiers: list[bytes]
-    address: bytes | None
+from gateway.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +47,39 @@ class _Place:
 class Records:
     """The kept resources, for one message. Writes are seen by later reads, and reach the database by `flush`."""
 
-    def __init__(self, message: Message, connection: Connection, now: datetime, base_url: str) -> None:
+    def __init__(self, message: Message, connection: Connection, now: datetime, base_url: str, terms: Terms) -> None:
+        self.policy = terms.policy
+        self.parties = Parties(message, terms.partners, self._mean)
+        self._reading = Reading(connection)
         self._message = message
         self._base_url = base_url
         self._connection = connection
         self._now = now
         self._instant = instant(now)
-        self._keys: dict[str, _Keys] = {}
+        self._keys: dict[str, Keys] = {}
         self._places: dict[str, _Place] = {}
         self._new_ids: dict[bytes, str] = {}
         self._written: dict[str, Kept] = {}
+        self._before: dict[str, Kept] = {}
         self._sources: dict[str, Entry] = {}
         self._identifiers: dict[bytes, str] = {}
         self._addresses: dict[bytes, str] = {}
 
     def find(self, entry: Entry) -> Kept | None:
-        """What is kept under the entry's business identifiers; without any, under the sender's own address of it.
+        """What is kept at an entry's fullUrl, if that is our address, or under its identifiers; else at the sender's.
 
-        Raises Refused (multiple-matches) when its identifiers name two resources.
+        Raises Refused (multiple-matches) when these name two resources.
         """
         place = self._place(entry)
         if place.is_ambiguous:
             kind = entry.resource["resourceType"]
-            text = (
-                f"The identifiers of this {kind} belong to different {kind}s that this gateway keeps. Send one of them."
-            )
+            text = f"The identifiers of this {kind} belong to different {kind}s that are kept here. Send one of them."
             raise Refused(Issue("multiple-matches", text, f"{entry.path}.identifier"))
         return self._written.get(place.id, place.kept)
+
+    def is_at_own_address(self, entry: Entry) -> bool:
+        """Whether an entry's fullUrl is an address that the gateway itself gives its resources."""
+        return own_address(entry.full_url or "", self._base_url) is not None
 
     def follow(self, reference: Resource, source: Entry) -> Kept | None:
         """The kept resource that a Reference means: by the Bundle, its identifier, or the sender's earlier message."""
@@ -109,20 +93,17 @@ class Records:
                 return self._current(row)
             if own := self._find_at_own_address(literal):
                 return own
-        kinds = (reference["type"],) if isinstance(reference.get("type"), str) else _NAMED_BY_IDENTIFIER
-        named = (identifier_key(kind, reference.get("identifier"), self._message.sender) for kind in kinds)
-        keys = [key for key in named if key is not None]
-        rows = resources.find_by_keys(self._connection, keys) if keys else {}
-        return next((self._current(rows[key]) for key in keys if key in rows), None)
+        rows = self._reading.read_keys(named_by(reference, self._message.sender))
+        return next(map(self._current, rows.values()), None)
 
     def get(self, resource_type: str, resource_id: str) -> Kept:
         """Raises KeyError when there is none."""
         if resource_id in self._written:
             return self._written[resource_id]
-        row = resources.find(self._connection, resource_type, resource_id)
+        row = self._reading.find(resource_type, resource_id)
         if row is None:
             raise KeyError(f"{resource_type}/{resource_id}")
-        return _kept(row)
+        return kept_of(row)
 
     def localise(self, entry: Entry) -> Resource:
         """The entry's resource with its references as the gateway's own `Type/id`, wherever they are known."""
@@ -147,17 +128,40 @@ class Records:
                 continue
             seen.add(target.path)
             if not (self._is_kept_by_now(target) or self._has_own_rules(target)):
-                _check_no_task(target)
+                check_no_task(target)
                 ahead += self._referred(target, self._keep_one(target, self._localised(target)))
         return kept
+
+    @property
+    def sender(self) -> Names:
+        """What the sender of the message is known by. Raises Refused when it says that it is somebody else."""
+        return self.parties.sender
+
+    def party(self, task: Kept | Entry, element: str) -> Names:
+        """What the party in an element of a Task (`requester`, `owner`) is known by; empty when nobody can tell."""
+        self.read_ahead(task)
+        return self.parties.party(task, element)
+
+    def names_of(self, reference: Any, source: Entry | None = None) -> Names:
+        """What the party that a Reference means is known by; without a `source` it is one that is kept."""
+        return self.parties.names_of(reference, source)
+
+    def roles(self, task: Kept | Entry) -> Roles:
+        """What the sender is towards a Task, kept or about to be: see `gateway.fhir.policy.model.Role`."""
+        self.read_ahead(task)
+        return self.parties.roles(task)
 
     def find_own(self, resource_type: str, name: str) -> Kept | None:
         """What the gateway keeps for itself under a name, out of every sender's reach."""
         digest = own_key(resource_type, name)
         if digest in self._identifiers:
             return self._written[self._identifiers[digest]]
-        row = resources.find_by_keys(self._connection, [digest]).get(digest)
+        row = self._reading.find_own(digest)
         return self._current(row) if row else None
+
+    def rely_on(self, kept: Kept) -> None:
+        """What the message does is kept only if this is still as it was, when it is kept; else it is done anew."""
+        self._reading.rely_on(kept)
 
     def keep_own(self, name: str, resource: Resource) -> Kept:
         """Keeps a resource of the gateway itself under a name, by which alone it is found: see `find_own`."""
@@ -167,19 +171,69 @@ class Records:
             return self.update(known, resource)
         fresh = str(uuid.uuid4())
         self._identifiers[own_key(kind, name)] = fresh
-        return self._write(kind, fresh, None, resource)
+        return self._write(kind, fresh, None, resource, OWN_SENDER)
+
+    def keep_apart(self, entry: Entry, resource: Resource) -> Kept:
+        """Keeps an entry as a new resource, not as what its identifiers or its address mean: a proposed change, say.
+
+        In this message the entry means that from now on; no other finds it but by references to it.
+        """
+        self._keys[entry.path] = Keys([], None)
+        self._places[entry.path] = _Place(str(uuid.uuid4()), None, False)
+        return self.keep(entry, resource)
 
     def update(self, kept: Kept, resource: Resource) -> Kept:
         """Keeps new content of what is kept; the same content makes no new version."""
         before = self._written.get(kept.id, kept)
         return self._write(kept.resource_type, kept.id, before, resource)
 
+    @property
+    def changes(self) -> list[tuple[Kept | None, Kept]]:
+        """What this message has written so far: each resource as it was, None if it is new, and as it is now."""
+        return [(self._before.get(kept.id), kept) for kept in self._written.values()]
+
+    def current(self, kept: Kept) -> Kept:
+        """A kept resource with what this message has written of it."""
+        return self._written.get(kept.id, kept)
+
+    def as_created(self, kept: Kept) -> Resource:
+        """A kept resource as its first version has it."""
+        return json.parse_own(resources.find_as_created(self._connection, kept.id))
+
+    def find_by(self, resource_type: str, parameter: str, value: str) -> list[Kept]:
+        """What a search parameter finds, such as the Tasks whose `focus` is a Request: see `indexed.find`."""
+        return indexed.find(self._connection, self.changes, resource_type, parameter, value)
+
+    def came_with(self, kept: Kept) -> list[Kept]:
+        """The Tasks that the message wrote which brought something along that is kept, as they are now."""
+        if kept.number is None:
+            return [after for _, after in self.changes if after.resource_type == "Task"]
+        return [self.get("Task", each) for each in self._reading.tasks_made_with(kept.number)]
+
+    def has(self, reference: str) -> bool:
+        """Whether a reference as it is kept (`Type/id`) means something that is kept."""
+        kind, _, resource_id = reference.partition("/")
+        return self._as_it_was(kind, resource_id) is not None
+
+    def referred(self, found: Iterable[Kept]) -> list[Kept]:
+        """What is kept of all that these refer to, by a reference, or by an identifier alone."""
+        found = list(found)
+        keys = [key for kept in found for key in keys_in(kept)]
+        named = self._reading.read_keys(key for key in keys if key not in self._identifiers)
+        by_identifier = [self._identifiers.get(key) or (named[key].id if key in named else None) for key in keys]
+        ids = [resource_id for kept in found for resource_id in ids_in(kept.content)]
+        ids = list(dict.fromkeys([*ids, *(resource_id for resource_id in by_identifier if resource_id)]))
+        self._reading.read(resource_id for resource_id in ids if resource_id not in self._written)
+        rows = ((resource_id, self._reading.get(resource_id)) for resource_id in ids)
+        there = (self._written.get(resource_id) or (kept_of(row) if row else None) for resource_id, row in rows)
+        return [kept for kept in there if kept is not None]
+
     def flush(self, connection: Connection, message_id: int) -> None:
         """Writes what was kept. Raises Conflict when another transaction came first."""
-        rows = [Row(k.id, k.resource_type, k.version, k.sender, k.content) for k in self._written.values()]
-        resources.write(connection, rows, message_id, self._now)
+        indexed.write(connection, self.changes, message_id, self.policy, self._now)
         resources.add_identifiers(connection, self._identifiers)
         resources.set_addresses(connection, self._addresses)
+        self._reading.check(connection, self._written.keys(), self._identifiers.keys())
 
     @cached_property
     def _known(self) -> dict[bytes, Row]:
@@ -193,12 +247,14 @@ class Records:
                 keys.add(own.address)
             for literal in self._message.entries.literals(entry):
                 keys.update(reference_keys(literal, entry, sender))
-        return resources.find_by_keys(self._connection, sorted(keys))
+        known = resources.find_by_keys(self._connection, sorted(keys))
+        self._reading.add(known.values())
+        return known
 
-    def _keys_of(self, entry: Entry) -> _Keys:
+    def _keys_of(self, entry: Entry) -> Keys:
         if entry.path not in self._keys:
             sender = self._message.sender
-            self._keys[entry.path] = _Keys(identifier_keys(entry, sender), address_key(entry, sender))
+            self._keys[entry.path] = keys_of(entry, sender)
         return self._keys[entry.path]
 
     def _place(self, entry: Entry) -> _Place:
@@ -210,14 +266,43 @@ class Records:
         own = self._keys_of(entry)
         names = own.identifiers or ([own.address] if own.address else [])
         rows = [self._known[key] for key in names if key in self._known]
+        if there := self._at_own_address(entry):
+            rows = [there, *rows]
         if rows:
-            return _Place(rows[0].id, _kept(rows[0]), len({row.id for row in rows}) > 1)
+            return _Place(rows[0].id, kept_of(rows[0]), len({row.id for row in rows}) > 1)
         fresh = next((self._new_ids[key] for key in names if key in self._new_ids), None) or str(uuid.uuid4())
         self._new_ids |= dict.fromkeys(names, fresh)
         return _Place(fresh, None, False)
 
+    def _mean(self, literal: str, source: Entry | None) -> Meant | None:
+        """What a literal reference means: as it is kept, for want of that as the message has it."""
+        entry = self._message.entries.resolve(literal, source) if source is not None else None
+        if entry is not None:
+            place = self._place(entry)
+            kept = place.kept or self._written.get(place.id)
+            if kept is None or place.is_ambiguous:
+                return Meant(entry.resource, None, entry)
+            return Meant(kept.resource, kept.reference)
+        row = self._known_as(literal, source) if source is not None else None
+        kind, _, resource_id = literal.partition("/")
+        kind, resource_id = own_address(literal, self._base_url) or (kind, resource_id)
+        kept = kept_of(row) if row else self._as_it_was(kind, resource_id)
+        return Meant(kept.resource, kept.reference) if kept else None
+
+    def _as_it_was(self, kind: str, resource_id: str) -> Kept | None:
+        """What was kept before this message, and what it has made."""
+        if known := self._before.get(resource_id) or self._written.get(resource_id):
+            return known
+        row = self._reading.find(kind, resource_id)
+        return kept_of(row) if row else None
+
+    def read_ahead(self, *tasks: Kept | Entry) -> None:
+        """Reads with one query what the kept ones among these Tasks refer to."""
+        ids = (resource_id for task in tasks if isinstance(task, Kept) for resource_id in ids_in(task.content))
+        self._reading.read(resource_id for resource_id in ids if resource_id not in self._written)
+
     def _current(self, row: Row) -> Kept:
-        return self._written.get(row.id) or _kept(row)
+        return self._written.get(row.id) or kept_of(row)
 
     def _local(self, reference: str, source: Entry) -> str | None:
         entry = self._message.entries.resolve(reference, source)
@@ -236,8 +321,14 @@ class Records:
     def _find_at_own_address(self, reference: str) -> Kept | None:
         """What the gateway keeps at an address of its own, such as its replies have."""
         address = own_address(reference, self._base_url)
-        row = resources.find(self._connection, *address) if address else None
+        row = self._reading.find(*address) if address else None
         return self._current(row) if row else None
+
+    def _at_own_address(self, entry: Entry) -> Row | None:
+        """What is kept at an entry's fullUrl, where that is an address that the gateway gives its resources."""
+        address = own_address(entry.full_url or "", self._base_url)
+        row = self._reading.find(*address) if address and address[0] == entry.resource.get("resourceType") else None
+        return row if row is not None and row.sender != OWN_SENDER else None
 
     def _referred(self, entry: Entry, kept: Kept) -> list[Entry]:
         """The entries that an entry refers to; without the Tasks that it does not refer to as it is kept."""
@@ -254,7 +345,7 @@ class Records:
         first = self._sources.get(self._place(entry).id)
         if first is None:
             return False
-        if first is not entry and _said(self._localised(first)) != _said(self._localised(entry)):
+        if first is not entry and said_by(self._localised(first)) != said_by(self._localised(entry)):
             kind = entry.resource["resourceType"]
             text = (
                 f"{first.path} and {entry.path} have the identity of one {kind}, and say different things of it. Send "
@@ -269,27 +360,30 @@ class Records:
 
     def _has_own_rules(self, entry: Entry) -> bool:
         kept = self._place(entry).kept
-        return kept is not None and (kept.resource_type == "Task" or kept.sender != self._message.sender)
+        return kept is not None and (kept.resource_type == "Task" or not self.parties.may_change(kept, entry))
 
     def _keep_one(self, entry: Entry, resource: Resource) -> Kept:
         place, own = self._place(entry), self._keys_of(entry)
         self._sources.setdefault(place.id, entry)
         self._identifiers |= {key: place.id for key in own.identifiers if key not in self._known}
-        address = own.address
-        if address and (address not in self._known or self._known[address].id != place.id):
+        if (address := own.address) and (address not in self._known or self._known[address].id != place.id):
             self._addresses[address] = place.id
         return self._write(str(entry.resource["resourceType"]), place.id, place.kept, resource)
 
-    def _write(self, kind: str, resource_id: str, before: Kept | None, resource: Resource) -> Kept:
+    def _write(
+        self, kind: str, resource_id: str, before: Kept | None, resource: Resource, creator: str | None = None
+    ) -> Kept:
         resource = without_empty(resource)
-        if before is not None and _said(before.resource) == _said(resource):
+        if before is not None and said_by(before.resource) == said_by(resource):
             return before
         written_now = self._written.get(resource_id)
+        if before is not None and written_now is None:
+            self._before[resource_id] = before
         version = written_now.version if written_now else before.version + 1 if before else 1
         meta = {**(resource.get("meta") or {}), "versionId": str(version), "lastUpdated": self._instant}
         first = {"resourceType": kind, "id": resource_id, "meta": meta}
         content = first | resource | first
-        sender = before.sender if before else self._message.sender
+        sender = before.sender if before else creator or self._message.sender
         kept = Kept(kind, resource_id, version, sender, json.serialize(content))
         self._written[resource_id] = kept
         return kept
@@ -297,23 +391,3 @@ class Records:
 
 def _is_task(entry: Entry) -> bool:
     return entry.resource.get("resourceType") == "Task"
-
-
-def _check_no_task(entry: Entry) -> None:
-    """Raises Refused for a Task: it would be kept without the rules of any event."""
-    if _is_task(entry):
-        name = " or ".join(identifiers_of(entry.resource)) or entry.full_url or "without an identifier"
-        text = f"The Task {name} is referred to but not known: send it in a new-order of its own first."
-        raise Refused(Issue("business-rule", text, entry.path))
-
-
-def _kept(row: Row) -> Kept:
-    return Kept(row.type, row.id, row.version, row.sender, row.content)
-
-
-def _said(resource: Resource) -> bytes:
-    """What a resource says, without what the gateway adds to it."""
-    meta: dict[str, Any] = resource.get("meta") or {}
-    own = {name: value for name, value in meta.items() if name not in ("versionId", "lastUpdated")}
-    said = {name: value for name, value in resource.items() if name not in ("id", "meta")}
-    return json.canonical(said | {"meta": own} if own else said)

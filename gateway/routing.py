@@ -13,7 +13,8 @@ import structlog
 
 from gateway.errors import Issue, Refused
 from gateway.fhir.message import Event, Message
-from gateway.records import Kept, Records
+from gateway.kept import Kept
+from gateway.records import Records
 
 log = structlog.get_logger()
 

@@ -1,5 +1,5 @@
-"""The sweep queues again whatever is due, and the watchdog tells a worker that hangs: jobs are lost, brokers restart,
-retries fall due."""
+"""The sweep queues again whatever is due: jobs are lost, brokers restart, retries fall due. The clock tells the gateway
+what falls due in the Tasks themselves. The watchdog tells a worker that hangs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from gateway import metrics, settings
+from gateway import metrics, routing, settings
 from gateway.errors import Conflict, DatabaseUnavailable
+from gateway.fhir import json
+from gateway.fhir.message import Ourselves, read_message
+from gateway.fhir.task.deadlines import DEADLINE, deadline_message
 from gateway.logs import set_up_logs
 from gateway.notices import Notices
+from gateway.receiving import Submission, receive
+from gateway.routing import Registry
 from gateway.settings import Settings
-from gateway.store import inbox
+from gateway.store import deadlines, inbox
 from gateway.store.database import Database
+from gateway.store.deadlines import Due
 from gateway.worker import UNREACHABLE, Dispatcher, celery_app
 
 log = structlog.get_logger()
@@ -24,6 +30,7 @@ log = structlog.get_logger()
 _NUDGE_AGAIN_AFTER = timedelta(seconds=2)
 _LANES_A_SWEEP = 1000
 _SHORT_QUEUE = 50
+_DEADLINES_A_ROUND = 200
 
 
 class Sweep:
@@ -50,19 +57,56 @@ class Sweep:
             return False
 
 
+class Clock:
+    """Sends the gateway a message for each Task whose time has come; from there it goes as any other message does."""
+
+    def __init__(self, database: Database, registry: Registry, ourselves: Ourselves, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._registry = registry
+        self._ourselves = ourselves
+        self._dispatcher = dispatcher
+
+    def run(self, now: datetime) -> int:
+        """One round; returns how many messages were new. What it has no time for, the next round has.
+
+        A Task is due until its message is kept: two clocks, or one that stops in between, make one message of it.
+        """
+        with self._database.reading() as connection:
+            due = deadlines.find_due(connection, now, _DEADLINES_A_ROUND)
+        lanes = [lane for one in due if (lane := self._submit(one, now))]
+        if due:
+            with self._database.transaction() as connection:
+                deadlines.take_note(connection, due)
+        for lane in lanes:
+            self._dispatcher.nudge([lane], self._dispatcher.queue_of(DEADLINE[1]))
+        return len(lanes)
+
+    def _submit(self, due: Due, now: datetime) -> str | None:
+        """The lane of the message; None when it was sent before."""
+        bundle = deadline_message(due.id, due.version, self._ourselves.base_url, self._ourselves.endpoint, now)
+        own_id: str = bundle["id"]
+        given = Submission(json.serialize(bundle), "application/fhir+json", "json", None, False, own_id)
+        received = receive(self._database, self._registry, self._ourselves, read_message(bundle, now), given)
+        return received.lane if received.kind == "new" else None
+
+
 def sweep_forever() -> None:
-    """The sweep as a program; it outlives a database or a broker that is away."""
+    """The sweep and the clock as a program; it outlives a database or a broker that is away."""
     in_force = settings.load()
     set_up_logs(in_force)
-    sweep = Sweep(Database(in_force.database_url), Dispatcher(celery_app(in_force), in_force))
+    database, dispatcher = Database(in_force.database_url), Dispatcher(celery_app(in_force), in_force)
+    sweep = Sweep(database, dispatcher)
+    ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
+    clock = Clock(database, routing.load(in_force.handlers), ourselves, dispatcher)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if in_force.metrics_port:
         _serve_metrics(in_force)
     while True:
-        try:
-            sweep.run(datetime.now(UTC))
-        except (Conflict, DatabaseUnavailable, *UNREACHABLE) as error:
-            log.warning("sweep failed", cause=type(error).__name__)
+        for round_of in (sweep.run, clock.run):
+            try:
+                round_of(datetime.now(UTC))
+            except (Conflict, DatabaseUnavailable, *UNREACHABLE) as error:
+                log.warning("sweep failed", cause=type(error).__name__)
         time.sleep(in_force.sweep_interval)
 
 

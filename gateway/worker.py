@@ -23,7 +23,7 @@ from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
-from gateway import metrics, routing, settings
+from gateway import metrics, routing, settings, terms
 from gateway.checking import Checking
 from gateway.errors import DatabaseUnavailable, TookTooLong
 from gateway.fhir.check import warm
@@ -227,7 +227,13 @@ class Drainer:
         self._hand = Hand(in_hand, in_force.handler_timeout)
         ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
         self._processor = Processor(
-            database, registry, ourselves, Checking(in_force), in_force.retry_schedule, self._hand
+            database,
+            registry,
+            ourselves,
+            Checking(in_force),
+            terms.load(in_force),
+            in_force.retry_schedule,
+            self._hand,
         )
         self._dispatcher = dispatcher
         self._notices = notices

@@ -11,7 +11,9 @@
 4. When the message cannot be done as it is, raise `Refused` with every `Issue`: what is wrong, where (FHIRPath), what
    the sender can do. Nothing is kept then. Any other exception is a fault of the handler: the message is kept, and
    tried again on the schedule of the setting `retry_schedule`.
-5. Put one payload per case into `tests/messages/` (`event__variant.json`), and a test beside the others in
+5. What several events have in common is in `handlers/rules/`: a handler that changes an order calls
+   `rules.orders.follow` once it has kept it, so that what follows from the change happens whichever event brought it.
+6. Put one payload per case into `tests/messages/` (`event__variant.json`), and a test beside the others in
    `tests/handlers/`.
 
 A handler imports the names that `gateway` exports and the pure modules of `gateway.fhir`, nothing else of the gateway.

@@ -7,7 +7,14 @@ written in `handlers/__init__.py`.
 
 from gateway import Entry, Event, Issue, Kept, Message, Records, Refused, Reply, handles
 from gateway.fhir.references import unresolved_references
-from gateway.fhir.task import COW, check_new, identifiers_of, is_cancellation, only_task, status_of
+from gateway.fhir.task.checks import check_new
+from gateway.fhir.task.deadlines import reflagged
+from gateway.fhir.task.elements import focuses_of, identifiers_of, only_task, request_code
+from gateway.fhir.task.lists import check_growth
+from handlers.rules import companions, held_requests, orders, parts, requests
+
+_MOST_ABOUT = 100
+"""So many orders others place about a Request; a message looks through no more than 500."""
 
 
 @handles(
@@ -21,30 +28,81 @@ def new_order(message: Message, records: Records) -> Reply:
 
     - The Task has an `identifier` (system and value) that later messages about the order repeat, and the status
       `draft`, `requested` or `ready`.
+    - An order is placed by its placer: `requester` is the sender, or somebody who does not speak for itself here (a
+      doctor of a hospital, the client of a coordinator), but no other partner.
     - The Task, its Requests, its Patient and whatever they refer to in the Bundle are kept, each found again by its
-      business identifier. A Request that another party has created is referred to and not changed.
+      business identifier. A Request that another party has created is referred to and not changed, with a warning
+      when the message has it otherwise.
+    - Several Requests go into one Task by `focus` and the extension for further focuses, or as a RequestGroup in
+      focus; they share one `groupIdentifier`, else there is a warning.
+    - A part of an order names that in `partOf`: an order that is known, whose fulfiller or placer the sender is.
     - Answered with `ok` and the Task as the gateway keeps it; with a warning for each reference that should mean an
-      entry of the Bundle and does not.
+      entry of the Bundle and does not, and for an `owner` that names nobody who could act on the order.
     - Refused when the Task is known already (`duplicate`, with its status and what to send instead), when it lacks an
-      identifier, or has a status that no new Task has.
+      identifier, has a status that no new Task has, or is placed in the name of another partner (`forbidden`).
 
     One order per message: two Tasks in focus are refused.
     """
     entry = only_task(message)
-    if issues := check_new(entry.resource, entry.path):
-        raise Refused(*issues)
     known = records.find(entry)
+    issues = [
+        *check_new(entry.resource, entry.path, records.policy.order, records.roles(entry)),
+        *parts.check_wholes(entry, known, records),
+        *check_growth({}, entry.resource, entry.path),
+    ]
+    if issues:
+        raise Refused(*issues)
     if known is not None:
-        raise Refused(_duplicate(entry, known))
-    order = records.keep(entry)
-    warnings = unresolved_references(message.entries, lambda ref, source: records.follow(ref, source) is not None)
-    return Reply((order,), tuple(warnings))
+        raise Refused(_duplicate(entry, known, records))
+    unnamed = _warn_of_nobody(entry, records)
+    task = reflagged(parts.grounded(records.localise(entry), entry, records), None, records.policy, message.received_at)
+    order = records.keep(entry, task)
+    _check_others_requests(order, entry, records)
+    referring = companions.keep_referring(entry, message, records)
+    followed = orders.follow(None, order, message, records)
+    held = held_requests.apply_held(order, message, records)
+    changed = (records.get("Task", order.id), *referring, *followed.focus, *held.focus)
+    warnings = [
+        *unnamed,
+        *requests.warn_of_copies(message, records),
+        *requests.warn_of_focuses(order, entry, records),
+        *unresolved_references(message.entries, lambda ref, source: records.follow(ref, source) is not None),
+    ]
+    focus = {kept.id: records.get(kept.resource_type, kept.id) for kept in changed}
+    return Reply(tuple(focus.values()), (*followed.issues, *held.issues, *warnings))
 
 
-def _duplicate(entry: Entry, known: Kept) -> Issue:
-    what = "A cancellation request" if is_cancellation(known.resource) else "An order"
-    status = status_of(known.resource)
-    if COW.is_final(status):
+def _warn_of_nobody(entry: Entry, records: Records) -> list[Issue]:
+    """A warning when the order has an owner that nobody can be recognised as: nobody could act on it."""
+    if not records.parties.names_nobody(entry, "owner"):
+        return []
+    text = (
+        "Task.owner names nobody that the gateway can tell from others, so that nobody is told of the order or can act "
+        "on it. Send an order-update with the business identifier (system and value) of the owner in "
+        "Task.owner.identifier."
+    )
+    return [Issue("business-rule", text, f"{entry.path}.owner", "warning")]
+
+
+def _check_others_requests(order: Kept, entry: Entry, records: Records) -> None:
+    """Raises Refused for one order more about another party's Request that has very many: its own would suffer."""
+    about = [request for reference in focuses_of(order.resource) if (request := requests.find(reference, records))]
+    for request in about:
+        if not records.parties.has_sent(request.sender) and len(requests.orders_about(request, records)) > _MOST_ABOUT:
+            text = (
+                f"There are {_MOST_ABOUT} orders about this {request.resource_type} of another party. Send a Request "
+                "of your own with the order."
+            )
+            raise Refused(Issue("too-costly", text, f"{entry.path}.focus"))
+
+
+def _duplicate(entry: Entry, known: Kept, records: Records) -> Issue:
+    what = "An order" if request_code(known.resource) is None else "A request about an order"
+    if not records.roles(known):
+        text = "Another party's order has this identifier. Use a Task.identifier that was not used before."
+        return Issue("duplicate", text, f"{entry.path}.identifier")
+    machine, status = records.policy.order, records.policy.order.state_of(known.resource)
+    if machine.is_final(status):
         instead = "For another order use a Task.identifier that was not used before."
     else:
         instead = (

@@ -84,18 +84,18 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> Iterator[str]:
-    """The name of a PostgreSQL database with the schema in it, to be copied."""
+def postgres_with_schema(postgres_server: str) -> Iterator[str]:
+    """A PostgreSQL database with the schema in it, to be emptied for each test: a new one takes longer."""
     from gateway.store import database
 
     with services.postgres_database(postgres_server) as url:
         database.upgrade(url)
-        yield services.database_name(url)
+        yield url
 
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database with the schema in it, on each of DATABASES in turn.
+    """An empty database with the schema in it, on each of DATABASES in turn.
 
     At the end, every reply kept in it must be valid.
     """
@@ -104,10 +104,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
             yield url
             validity.assert_outbox_valid(url)
         return
-    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
-    with services.postgres_database(server, template) as url:
-        yield url
-        validity.assert_outbox_valid(url)
+    url = request.getfixturevalue("postgres_with_schema")
+    services.empty(url)
+    yield url
+    validity.assert_outbox_valid(url)
 
 
 @pytest.fixture

@@ -15,12 +15,13 @@ import httpx
 import orjson
 
 from gateway.fhir import xml
-from gateway.fhir.task import COW
 from tests import validity
 from tests.live import FHIR_JSON, FHIR_XML
-from tests.orders import Order, Resource, focus_of, header_of, response_code
+from tests.orders import HOSPITAL, Order, Resource, focus_of, header_of, response_code
+from tests.terms import ORDERS
 
 ORDERS_AT_ONCE = 3
+STRANGER = "NOBODY-9", "urn:demo:nobody"
 _ERROR = "entered-in-error"
 _XML_CODE = re.compile(rb'<response>.*?<code value="([a-z-]+)"/>', re.DOTALL)
 
@@ -186,15 +187,17 @@ def _walk(log: OrderLog, ledger: Ledger, chance: random.Random) -> Iterator[tupl
 
     status = chance.choice(["requested", "ready"])
     yield step(order.new_order(status), "ok", status)
-    while not COW.is_final(status):
+    while not ORDERS.is_final(status):
         if chance.random() < 0.08:
             yield step(order.new_order(), "fatal-error", None)
         elif chance.random() < 0.08:
             yield step(order.update("draft"), "fatal-error", None)
+        elif chance.random() < 0.08:
+            yield step(order.update(status, STRANGER, description="Nobody's"), "fatal-error", None)
         elif chance.random() < 0.1:
-            yield step(order.update(status, description=f"As discussed: {uuid4()}"), "ok", status)
+            yield step(order.update(status, HOSPITAL, description=f"As discussed: {uuid4()}"), "ok", status)
         elif log.cancellation is None and chance.random() < 0.15:
-            began = status in COW.on_request
+            began = status in ORDERS.on_request
             log.cancellation = "requested" if began else "completed"
             status = status if began else "cancelled"
             yield step(order.cancellation_request(), "ok", None if began else status)
@@ -205,8 +208,8 @@ def _walk(log: OrderLog, ledger: Ledger, chance: random.Random) -> Iterator[tupl
             answer = "accepted" if accepted else "rejected"
             yield step(order.cancellation_request(answer), "ok", status if accepted else None)
         else:
-            status = chance.choice([other for other in COW.allowed(status) if other != _ERROR])
-            if COW.is_final(status) and log.cancellation == "requested":
+            status = chance.choice([other for other in ORDERS.allowed(status) if other != _ERROR])
+            if ORDERS.is_final(status) and log.cancellation == "requested":
                 log.cancellation = "rejected"
             yield step(order.update(status), "ok", status)
     yield step(order.update("in-progress"), "fatal-error", None)

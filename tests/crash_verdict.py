@@ -45,7 +45,8 @@ class Kept:
         database = Database(database_url)
         with database.reading() as connection:
             self.inbox = [Row(*row) for row in connection.execute(_INBOX)]
-            self.replies = connection.scalar(sa.select(sa.func.count()).select_from(outbox)) or 0
+            self.replies = connection.scalar(sa.select(sa.func.count()).where(_IS_REPLY)) or 0
+            self.told: Counter[int] = Counter(connection.execute(_TOLD).scalars())
             self.versions: Counter[int] = Counter(connection.execute(_MADE_BY).scalars())
             tasks: dict[str, list[Version]] = defaultdict(list)
             for resource_id, number, message_id, content in connection.execute(_TASKS):
@@ -55,6 +56,8 @@ class Kept:
         self.task_count = len(tasks)
 
 
+_IS_REPLY = outbox.c.kind == "reply"
+_TOLD = sa.select(outbox.c.message_id).where(~_IS_REPLY)
 _INBOX = (
     sa.select(
         message.c.id,
@@ -65,7 +68,7 @@ _INBOX = (
         outbox.c.response_code,
         outbox.c.content,
     )
-    .select_from(message.outerjoin(outbox, outbox.c.message_id == message.c.id))
+    .select_from(message.outerjoin(outbox, (outbox.c.message_id == message.c.id) & _IS_REPLY))
     .order_by(message.c.id)
 )
 _MADE_BY = sa.select(resource_version.c.message_id)
@@ -124,6 +127,8 @@ def _message(sent: Sent, row: Row, kept: Kept) -> Iterator[str]:
         yield f"{sent.header_id}: answered with {len(sent.answers)} different replies, or another than was kept"
     if sent.code != "ok" and kept.versions[row.id]:
         yield f"{sent.header_id}: refused, and yet made {kept.versions[row.id]} versions"
+    if kept.told[row.id] != (kept.versions[row.id] > 0):
+        yield f"{sent.header_id}: the other party was told {kept.told[row.id]} times"
 
 
 def _order(order: OrderLog, rows: dict[str, list[Row]], kept: Kept) -> Iterator[str]:

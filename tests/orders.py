@@ -19,6 +19,15 @@ _OWN = ("http://hospital.example/identifier/", "http://registry.example/identifi
 PLACE = "00000000TEST"
 """The number of the order in `medium_order`, of which each of its identifiers has it at the end."""
 
+PARTIES = "http://registry.example/identifier/organization"
+HOSPITAL = "HOSPITAL-1", "urn:demo:hospital"
+PHARMACY = "PHARMACY-7", "urn:demo:pharmacy"
+"""A party: the business identifier by which it is known (in the system PARTIES), and the endpoint it sends from."""
+Party = tuple[str, str]
+
+_PLACERS = ("draft", "requested", "ready", "cancelled", "entered-in-error")
+"""The statuses that an order has from its placer; the others it has from its fulfiller."""
+
 
 def _number() -> str:
     return uuid.uuid4().hex[:12].upper()
@@ -26,25 +35,34 @@ def _number() -> str:
 
 @dataclass(frozen=True)
 class Order:
-    """One order, by the `number` in its identifiers, and the messages about it, as FHIR Bundles."""
+    """One order, by the `number` in its identifiers, and the messages about it, as FHIR Bundles.
+
+    It is the hospital's, and the pharmacy's to fulfil; each message is sent by the one that may, unless a test says
+    who sends it.
+    """
 
     number: str = field(default_factory=_number)
 
-    def new_order(self, status: str = "requested") -> Resource:
-        """Places the order; its Patient is its own, its parties are everybody's."""
-        return self._about(_NEW_ORDER, status)
+    @property
+    def identifier(self) -> tuple[str, str]:
+        """What the order's Task is known by, system and value."""
+        return "http://hospital.example/identifier/order", f"ORD-1001-{self.number}"
 
-    def update(self, status: str, **elements: Any) -> Resource:
+    def new_order(self, status: str = "requested", sender: Party = HOSPITAL, **elements: Any) -> Resource:
+        """Places the order, which does not fall due; its Patient is its own, its parties are everybody's.
+
+        `elements` replace those of the Task; None takes one away.
+        """
+        return sent_by(sender, _changed(self._about(_NEW_ORDER, status), {"restriction": None} | elements))
+
+    def update(self, status: str, sender: Party | None = None, **elements: Any) -> Resource:
         """Moves the order; `elements` replace those of the Task."""
-        message = self._about(_UPDATE, status)
-        task = focus_of(message)
-        task.pop("businessStatus", None)
-        task.update(elements)
-        return message
+        message = _changed(self._about(_UPDATE, status), {"businessStatus": None} | elements)
+        return sent_by(sender or (HOSPITAL if status in _PLACERS else PHARMACY), message)
 
-    def cancellation_request(self, status: str = "requested") -> Resource:
-        """Asks for the order to be cancelled, or answers that question (`accepted`, `rejected` …)."""
-        return self._about(_CANCELLATION, status)
+    def cancellation_request(self, status: str = "requested", sender: Party | None = None) -> Resource:
+        """Asks for the order to be cancelled, withdraws that (`cancelled`), or answers it (`accepted`, `rejected`)."""
+        return sent_by(sender or (HOSPITAL if status in _PLACERS else PHARMACY), self._about(_CANCELLATION, status))
 
     def _about(self, template: bytes, status: str) -> Resource:
         message = renewed(orjson.loads(template))
@@ -64,6 +82,14 @@ class Order:
                 self._name(item)
 
 
+def _changed(message: Resource, elements: Resource) -> Resource:
+    task = focus_of(message)
+    task.update(elements)
+    for name in [name for name, value in elements.items() if value is None]:
+        task.pop(name, None)
+    return message
+
+
 def renewed(message: Resource) -> Resource:
     """The same message as a new one: a Bundle.id and a MessageHeader.id of its own."""
     message = copy.deepcopy(message)
@@ -72,6 +98,20 @@ def renewed(message: Resource) -> Resource:
     message["entry"][0]["fullUrl"] = f"urn:uuid:{header_id}"
     message["entry"][0]["resource"]["id"] = header_id
     return message
+
+
+def sent_by(party: Party, message: Resource) -> Resource:
+    """The same message, from that party."""
+    identifier, endpoint = party
+    header = header_of(message)
+    header["sender"] = organization(identifier)
+    header["source"] = {"endpoint": endpoint}
+    return message
+
+
+def organization(identifier: str) -> Resource:
+    """A party as a Task refers to it: by its business identifier."""
+    return {"type": "Organization", "identifier": {"system": PARTIES, "value": identifier}}
 
 
 def header_of(message: Resource) -> Resource:

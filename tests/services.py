@@ -24,6 +24,7 @@ import psycopg
 import redis
 
 from gateway import broker
+from gateway.store import schema
 
 DEADLINE = 30.0
 QUICK = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -80,6 +81,17 @@ def postgres_database(server_url: str, template: str = "template0") -> Iterator[
     finally:
         with psycopg.connect(_libpq_url(server_url), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+def empty(url: str) -> None:
+    """Takes everything out of the tables of a PostgreSQL database, and ends what still uses it."""
+    with psycopg.connect(_libpq_url(url), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
 
 
 @contextmanager

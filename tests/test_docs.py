@@ -13,7 +13,8 @@ from gateway.fhir import definitions
 from gateway.fhir.check import invariants
 from gateway.fhir.check.levels import FIXED, RULES, Levels
 from gateway.fhir.message import Ourselves
-from gateway.fhir.task import Outcome
+from gateway.fhir.task.modification import ModificationOutcome
+from gateway.fhir.task.outcomes import Outcome
 from gateway.processing import Processor
 from gateway.receiving import receive
 from gateway.settings import SETTINGS, Settings
@@ -21,6 +22,7 @@ from gateway.store.database import Database
 from gateway.web.application import create
 from tests.conftest import ROOT
 from tests.senders import Sender, read, submission
+from tests.terms import TERMS
 
 DOCS = ROOT / "docs"
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
@@ -47,6 +49,12 @@ def test_every_event_is_documented() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_of_a_cancellation_is_documented(outcome: Outcome) -> None:
     assert f"| `{outcome}` |" in text_of("messages.md")
+
+
+@pytest.mark.parametrize("outcome", ModificationOutcome)
+def test_every_outcome_of_a_modification_is_documented(outcome: ModificationOutcome) -> None:
+    section = text_of("messages.md").partition("## Changing an order")[2]
+    assert f"| `{outcome}` |" in section
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -94,7 +102,7 @@ def test_the_handler_in_the_readme_works(database_url: str, monkeypatch: pytest.
     bundle = Sender().write(handler.event.code, dispense, system=handler.event.system or "")
     database = Database(database_url)
     received = receive(database, routing.registry, OURSELVES, read(bundle), submission(bundle))
-    processor = Processor(database, routing.registry, OURSELVES, Checking(Settings()), ())
+    processor = Processor(database, routing.registry, OURSELVES, Checking(Settings()), TERMS, ())
     [processed] = processor.process(processor.find_due([received.lane]))
     database.close()
     assert processed.outcome == "ok"

@@ -24,6 +24,7 @@ from gateway.store import inbox, schema
 from gateway.store.database import Database
 from gateway.store.inbox import Progress
 from tests.senders import COW, Sender, read, submission, task
+from tests.terms import TERMS
 
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
 AT_ONCE = (0.0, 0.0)
@@ -68,7 +69,7 @@ class Gateway:
         self.database = Database(url)
         self.registry = Registry()
         self.registry.add(Handler(fhir.Event(COW, "x"), "consequence", "X", ("Task",), handler, None))
-        self.processor = Processor(self.database, self.registry, OURSELVES, Checking(Settings()), schedule)
+        self.processor = Processor(self.database, self.registry, OURSELVES, Checking(Settings()), TERMS, schedule)
 
     def receive(self, bundle: dict[str, Any], **changes: Any) -> Received:
         return receive(self.database, self.registry, OURSELVES, read(bundle), submission(bundle, **changes))

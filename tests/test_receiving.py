@@ -12,12 +12,14 @@ from gateway.errors import NotAMessage
 from gateway.fhir import json
 from gateway.fhir.lanes import lane_keys
 from gateway.fhir.message import Event, Ourselves
+from gateway.kept import Kept
 from gateway.receiving import Received, receive
-from gateway.records import Kept, Records
+from gateway.records import Records
 from gateway.routing import Category, Handler, Registry, Reply
 from gateway.store import inbox, schema
 from gateway.store.database import Database
 from tests.senders import COW, Sender, new_id, read, submission, task
+from tests.terms import TERMS
 
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
 
@@ -202,7 +204,7 @@ def kept_task(database: Database, bundle: dict[str, Any]) -> tuple[Received, Kep
     message = read(bundle)
     received = keep(database, bundle)
     with database.transaction() as connection:
-        records = Records(message, connection, message.received_at, OURSELVES.base_url)
+        records = Records(message, connection, message.received_at, OURSELVES.base_url, TERMS)
         kept = records.keep(message.focus()[0])
         records.flush(connection, received.message_id)
     return received, kept

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 
 from gateway.errors import Conflict, Refused
 from gateway.fhir.message import Message, Ourselves
+from gateway.kept import Kept
 from gateway.receiving import receive
-from gateway.records import Kept, Records
+from gateway.records import Records
 from gateway.routing import Registry
 from gateway.store import schema
 from gateway.store.database import Database
 from tests.senders import Sender, read, submission, task
+from tests.terms import TERMS
 
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -31,7 +33,7 @@ def take(database: Database, bundle: dict[str, Any], work: Callable[[Message, Re
     message = read(bundle)
     received = receive(database, Registry(), OURSELVES, message, submission(bundle))
     with database.transaction() as connection:
-        records = Records(message, connection, NOW, OURSELVES.base_url)
+        records = Records(message, connection, NOW, OURSELVES.base_url, TERMS)
         result = work(message, records)
         records.flush(connection, received.message_id)
     return result

@@ -128,7 +128,7 @@ def test_however_it_ends_nothing_is_left_and_it_starts_again_where_it_was(tmp_pa
         assert len(left) == len(("broker", "worker", "sweep", "gunicorn", "its child"))
         began = time.monotonic()
         assert first.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert not any(process.is_running() for process in left)
     with running(tmp_path / "var", SMALL, port) as second:
         left = second.descendants()

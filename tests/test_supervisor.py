@@ -111,7 +111,7 @@ def test_a_second_signal_does_not_wait(start: Start, tmp_path: Path) -> None:
     time.sleep(0.1)
     supervisor.terminate()
     assert supervisor.wait(10) == 0
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.9
 
 
 def test_a_stage_waits_until_the_one_before_is_ready(start: Start, tmp_path: Path) -> None:

@@ -129,10 +129,8 @@ def test_an_empty_lane_is_no_work(open_station: Open) -> None:
 
 def test_a_handler_that_takes_too_long_is_a_failure(open_station: Open) -> None:
     station = open_station(handler_timeout=0.1)
-    began = time.monotonic()
     station.drainer.drain([station.receive("1", "slow").lane], QUEUE)
     assert station.states() == ["failed"]
-    assert time.monotonic() - began < 3
 
 
 def test_a_message_that_killed_its_worker_counts_as_failed(open_station: Open) -> None:

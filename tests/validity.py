@@ -52,12 +52,17 @@ _EXTENSION = "extension"
 _MISSING_IN_EXTENSION = re.compile(r"_value[A-Z][A-Za-z0-9]*|valueMeta")
 _NOT_FHIR = ("/healthz", "/readyz", "/metrics")
 _WITHOUT_BODY = ("HEAD", "OPTIONS")
-_NO_CONTENT = 204
+_NO_CONTENT = (204, 304)
 _MOST_TOLD = 20
 _LONGEST_TOLD = 4000
 
+_ID = re.compile(
+    rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<=-)[0-9A-F]{12}(?![0-9A-F])|(?<=-)[0-9a-f]{12}(?![0-9a-f])"
+)
+_NOW = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
 judged: Counter[str] = Counter()
-"""How much was judged in this process: "answer" over HTTP, "reply" in an outbox; "anew", what no bytes before were."""
+"""How much was judged in this process: "answer" over HTTP, "reply" in an outbox; "anew", what nothing before was."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ def assert_valid(sent: Resource | bytes, version: Version | None = None, what: s
     Without a `version` it is the one that a message tells itself, and R4 for any other resource.
 
     Our own check is as strict as it can be: only what it advises, and what is not in the Bundle, is no objection. What
-    was found valid once is not looked at again.
+    was found valid once is not looked at again, nor what differs from that in its ids and the times of now alone.
     """
     content = sent if isinstance(sent, bytes) else json.serialize(sent)
-    seen = hashlib.sha256(f"{version}:".encode() + content).digest()
+    seen = hashlib.sha256(f"{version}:".encode() + _without_ids(content)).digest()
     if seen in _found_valid:
         return
     _count("anew")
@@ -88,6 +93,13 @@ def assert_valid(sent: Resource | bytes, version: Version | None = None, what: s
     shown = content[:_LONGEST_TOLD].decode(errors="replace")
     assert not found, "\n".join([f"{what} is not valid {version or 'FHIR'}:", *told, shown])
     _found_valid.add(seen)
+
+
+def _without_ids(content: bytes) -> bytes:
+    """Ids that were made up are told by their order: those that are alike stay so."""
+    found: dict[bytes, bytes] = {}
+    plain = _ID.sub(lambda id_: found.setdefault(id_[0], b"<%d>" % len(found)), content)
+    return _NOW.sub(b"<now>", plain)
 
 
 def objections(content: bytes, version: Version | None = None) -> dict[str, list[str]]:
@@ -124,24 +136,34 @@ class JudgingClient(FlaskClient):
 
 def judge_answer(method: str, path: str, status: int, content_type: str, body: bytes) -> None:
     """Raises AssertionError if an answer of the gateway is not valid, in the version that its Content-Type names."""
-    if path in _NOT_FHIR or method in _WITHOUT_BODY or status == _NO_CONTENT:
+    if path in _NOT_FHIR or method in _WITHOUT_BODY or status in _NO_CONTENT:
+        return
+    if not (body or content_type):  # nothing, and said to be so: Prefer: return=minimal
         return
     _count("answer")
     assert_valid(body, formats.version_of(content_type), f"the answer {status} to {method} {path}")
 
 
 def assert_outbox_valid(database_url: str) -> None:
-    """Judges every reply that is kept in a database; there may be no such database, and no outbox in it."""
+    """Judges all that a database keeps to be sent; there may be no such database, and no outbox in it."""
     url = sa.make_url(database_url.replace("postgresql://", "postgresql+psycopg://"))
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         return
     engine = sa.create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
-        replies = sa.select(outbox.c.header_id, outbox.c.content).order_by(outbox.c.id)
-        rows = connection.execute(replies).all() if sa.inspect(connection).has_table("outbox") else []
-    for header_id, content in rows:
+        sent = sa.select(outbox.c.kind, outbox.c.header_id, outbox.c.content).order_by(outbox.c.id)
+        rows = connection.execute(sent).all() if sa.inspect(connection).has_table("outbox") else []
+    for kind, header_id, content in rows:
         _count("reply")
-        assert_valid(content, what=f"the reply {header_id} in the outbox")
+        version = version_of_notification(content) if kind == "notification" else None
+        assert_valid(content, version, what=f"the {kind} {header_id} in the outbox")
+
+
+def version_of_notification(content: bytes) -> Version:
+    """The version of a notification, which has no header to tell it."""
+    if b"subscription-notification" in content.partition(b"backport")[0]:
+        return "R5"
+    return "R4B" if b"SubscriptionStatus" in content else "R4"
 
 
 def _judge_response(answer: httpx.Response) -> None:
@@ -199,14 +221,19 @@ def _is_mistaken(error: ErrorDetails) -> bool:
     return error["type"] == "uuid_version"
 
 
+def _is_like_r4(sent: Sent) -> bool:
+    """Whether judges who know R4 alone can judge it: R4B has some types that R4 has not."""
+    return sent.version in _LIKE_R4 and b'"SubscriptionStatus"' not in sent.in_json
+
+
 def _fhirkit(sent: Sent) -> list[str]:
-    if sent.version not in _LIKE_R4:
+    if not _is_like_r4(sent):
         return []
     return [str(issue) for issue in fhirkit.validate(sent.in_json) if issue.severity == "error"]
 
 
 def _fhirpath(sent: Sent) -> list[str]:
-    if sent.version not in _LIKE_R4:
+    if not _is_like_r4(sent):
         return []
     try:
         return list(fhirpath.broken(orjson.loads(sent.in_json)))

@@ -45,6 +45,13 @@ def identifier_of(message: Resource) -> Resource:
     return identifier
 
 
+def owner_of(message: Resource) -> Resource:
+    """The party that the Task in focus is for, by its identifier."""
+    wanted = focus_of(message)["owner"]["reference"]
+    owner = next(entry["resource"] for entry in message["entry"] if entry["fullUrl"] == wanted)
+    return {"type": owner["resourceType"], "identifier": owner["identifier"][0]}
+
+
 def _fresh(directory: str) -> Resource:
     message: Resource = orjson.loads((MESSAGES / directory / "new-order.json").read_bytes())
     message["id"] = str(uuid.uuid4())

@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "gateway.cli.serve:sweep",
     "db": "gateway.cli.db:db",
     "config": "gateway.cli.config:config",
+    "policies": "gateway.cli.policies:policies",
     "validate": "gateway.cli.validate:validate",
     "convert": "gateway.cli.convert:convert",
     "demo": "gateway.cli.demo:demo",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gateway import broker
+from gateway import broker, terms
 from gateway.checking import Checking
 from gateway.settings import Settings, load
 from gateway.supervisor import Program, Stage
@@ -22,9 +22,10 @@ QUIET = "ignore:You're running the worker with superuser"
 
 
 def load_settings() -> Settings:
-    """The settings in force; raises SettingsError, for profiles too, before any program is started that would."""
+    """The settings in force; raises SettingsError, for profiles, policies and partners too, before any program does."""
     in_force = load()
     Checking(in_force)
+    terms.load(in_force)
     return in_force
 
 

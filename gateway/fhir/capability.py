@@ -6,10 +6,12 @@ https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/R4/messag
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+from gateway.fhir.interactions import rest
 from gateway.fhir.json import Resource
+from gateway.fhir.patching import MEDIA_TYPE
 from gateway.fhir.versions import NUMBERS
 
 _FHIR_VERSION = "4.0.1"
@@ -70,8 +72,12 @@ def capability_statement(
     endpoint: str,
     published: str,
     reliable_cache_minutes: int,
+    written: Collection[str] = (),
 ) -> Resource:
-    """What runs at `base_url` and takes messages at `endpoint`; `published` is the date of this statement."""
+    """What runs at `base_url` and takes messages at `endpoint`; `published` is the date of this statement.
+
+    Resources of the types in `written` can be written by REST.
+    """
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{base_url}/metadata",
@@ -85,7 +91,8 @@ def capability_statement(
         "implementation": {"description": "A gateway for FHIR messages", "url": base_url},
         "fhirVersion": _FHIR_VERSION,
         "format": [*_FORMATS, *_VERSIONED],
-        "rest": [{"mode": "server", "operation": _OPERATIONS}],
+        "patchFormat": [MEDIA_TYPE],
+        "rest": [rest(_OPERATIONS, written)],
         "messaging": [_messaging(handlers, base_url, endpoint, reliable_cache_minutes)],
     }
 

@@ -10,18 +10,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.fhir.references import Entry
 
 OWN_SYSTEMS = "urn:x-fhir-gateway:"
+OWN_SENDER = f"{OWN_SYSTEMS}self"
+"""Who has created what the gateway keeps for itself alone; no sender from outside is called so."""
 _OWN_ADDRESS = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/.*)?")
 _RESTFUL = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,63})/[A-Za-z0-9\-.]{1,64}")
 
 
 def key(*parts: str) -> bytes:
     """The digest of some strings, told apart from any other split of the same characters."""
-    text = "\x00".join([part.replace("\x00", "\x00\x01") for part in parts])
+    text = "\x00".join(parts)
+    if text.count("\x00") >= len(parts):
+        text = "\x00".join([part.replace("\x00", "\x00\x01") for part in parts])
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
@@ -68,6 +73,18 @@ def address_key(entry: Entry, sender: str) -> bytes | None:
         return key("address", kind, sender, url)
     own_id = entry.resource.get("id")
     return key("address", kind, sender, f"{kind}/{own_id}") if not url and isinstance(own_id, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What an entry is known by: its business identifiers, and the sender's own address of it."""
+
+    identifiers: list[bytes]
+    address: bytes | None
+
+
+def keys_of(entry: Entry, sender: str) -> Keys:
+    return Keys(identifier_keys(entry, sender), address_key(entry, sender))
 
 
 def reference_keys(reference: str, source: Entry, sender: str) -> Iterator[bytes]:

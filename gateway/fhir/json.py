@@ -78,6 +78,11 @@ def parse(data: bytes) -> Resource:
 
     The structure of the resource is not looked at.
     """
+    return _resource(parse_any(data))
+
+
+def parse_any(data: bytes) -> Any:
+    """What `data` says, a resource or not. Unreadable if it is not JSON as FHIR allows it."""
     data = data.removeprefix(_BOM)
     _bound_elements(data)
     text = _decode(data)
@@ -87,7 +92,7 @@ def parse(data: bytes) -> Resource:
         _refuse_repeated_names(text)
         _bound_depth(value)
         _refuse_forbidden_characters(value)
-    return _resource(value)
+    return value
 
 
 def parse_own(data: bytes) -> Resource:
@@ -99,6 +104,11 @@ def parse_own(data: bytes) -> Resource:
 def serialize(resource: Resource) -> bytes:
     """Compact UTF-8, members in their order, numbers as they were written."""
     return orjson.dumps(resource, default=_number_fragment)
+
+
+def written(content: bytes) -> Any:
+    """A resource that `serialize` wrote, to be written as it is within another."""
+    return orjson.Fragment(content)
 
 
 def canonical(value: Any) -> bytes:

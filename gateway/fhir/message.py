@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from gateway.errors import Issue, NotAMessage, Refused
 from gateway.fhir import json
-from gateway.fhir.definitions import Version
+from gateway.fhir.definitions import Version, is_resource
 from gateway.fhir.references import Entries, Entry
 from gateway.fhir.versions.carrying import url_of
 from gateway.fhir.versions.telling import find_header
@@ -30,7 +30,7 @@ _VISIBLE = "[^\\s\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 _CODE = re.compile(f"{_VISIBLE}+(?: {_VISIBLE}+)*")
 _URI = re.compile(f"{_VISIBLE}{{1,2048}}")
 _LONGEST_CODE = 256
-_URIS = "urn:ietf:rfc:3986"
+URIS = "urn:ietf:rfc:3986"
 _CODING = ("system", "version", "code", "display")
 _LONGEST_PARTY = 2048
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -61,7 +61,9 @@ class Message:
     """A message as it was received: the Bundle, in R4, and what its header says of it.
 
     `sender` is how the sender is told from others: `source.endpoint`, with what `MessageHeader.sender` is known by.
-    `sent` is the Bundle in the `version` it was sent in, of which R4 has no place for what `lost` says.
+    `sent` is the Bundle in the `version` it was sent in, of which R4 has no place for what `lost` says. A message that
+    `replaces` says all there is to say of what is in its focus: what it leaves out goes. What one that `creates` has in
+    focus is to be new.
     """
 
     bundle: Resource
@@ -75,6 +77,8 @@ class Message:
     version: Version = "R4"
     sent: Resource = field(default_factory=dict)
     lost: Sequence[Issue] = ()
+    replaces: bool = False
+    creates: bool = False
 
     @property
     def identifier(self) -> tuple[str, str] | None:
@@ -182,6 +186,12 @@ class Ourselves:
     endpoint: str
     base_url: str
 
+    def address(self, resource_type: str, resource_id: str, version: Version) -> str:
+        """The address of a resource here; none of a server's, where the version has another type for it."""
+        if not is_resource(resource_type, version):
+            return f"urn:uuid:{resource_id}"
+        return f"{self.base_url}/{resource_type}/{resource_id}"
+
 
 def compose_reply(
     request: Message,
@@ -198,11 +208,11 @@ def compose_reply(
     """
     header_id = new_id()
     response: Resource = {**_quoted(request), "code": code}
-    header: Resource = {"resourceType": "MessageHeader", "id": header_id, **_same_event(request.header)}
+    header: Resource = {"resourceType": "MessageHeader", "id": header_id, **same_event(request.header)}
     header |= _exchanged_addresses(request, ourselves) | {"response": response}
     entries: list[Resource] = [{"fullUrl": f"urn:uuid:{header_id}", "resource": header}]
     for resource in focus:
-        address = f"{ourselves.base_url}/{resource['resourceType']}/{resource['id']}"
+        address = ourselves.address(resource["resourceType"], resource["id"], request.version)
         header.setdefault("focus", []).append({"reference": address})
         entries.append({"fullUrl": address, "resource": resource})
     if outcome is not None:
@@ -214,7 +224,7 @@ def compose_reply(
     return {
         "resourceType": "Bundle",
         "id": bundle_id,
-        **({"identifier": {"system": _URIS, "value": f"urn:uuid:{bundle_id}"}} if request.version == "R5" else {}),
+        **({"identifier": {"system": URIS, "value": f"urn:uuid:{bundle_id}"}} if request.version == "R5" else {}),
         "type": "message",
         "timestamp": instant(now),
         "entry": entries,
@@ -324,7 +334,8 @@ def _identified(reference: Any, entries: Entries) -> tuple[Resource, Any]:
     return _dict(first), entry.resource.get("resourceType")
 
 
-def _same_event(header: Resource) -> Resource:
+def same_event(header: Resource) -> Resource:
+    """The event of a message, as another has it too."""
     if uri := _text(header.get("eventUri")):
         return {"eventUri": uri}
     coding = header["eventCoding"]
@@ -341,16 +352,16 @@ def _exchanged_addresses(request: Message, ourselves: Ourselves) -> Resource:
         destination = {"endpoint": source["endpoint"]}
         if _is_string(source.get("name")):
             destination = {"name": source["name"]} | destination
-        if receiver := _logical(request, request.header.get("sender")):
+        if receiver := logical(request, request.header.get("sender")):
             destination["receiver"] = receiver
         exchanged["destination"] = [destination]
-    if sender := _logical(request, to_us.get("receiver")):
+    if sender := logical(request, to_us.get("receiver")):
         exchanged["sender"] = sender
     usable = endpoint if is_uri(endpoint) else ourselves.endpoint
     return exchanged | {"source": {"name": ourselves.name, "endpoint": usable}}
 
 
-def _logical(request: Message, reference: Any) -> Resource | None:
+def logical(request: Message, reference: Any) -> Resource | None:
     """The party by its identifier: what refers into the request's Bundle would refer to nothing in the response's."""
     identifier, kind = _identified(reference, request.entries)
     value, system = identifier.get("value"), _text(identifier.get("system"))

@@ -14,7 +14,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from gateway.errors import Conflict
-from gateway.store.schema import DEAD, WAITING, lane_key, message, outbox
+from gateway.store.schema import DEAD, REPLY, WAITING, lane_key, message, outbox
 from gateway.store.statements import Statement, insert, many
 
 State = Literal["new", "failed", "done", "dead"]
@@ -41,6 +41,7 @@ class Arrival:
     later: bool
     request_id: str
     received_at: datetime
+    wrapping: str | None = None
     state: State = "new"
 
 
@@ -66,6 +67,7 @@ class Waiting:
     reply_format: str
     reply_to: str | None
     later: bool
+    wrapping: str | None
     received_at: datetime
     attempts: int
     due_at: datetime
@@ -97,8 +99,19 @@ _ADD = Statement(
 )
 
 
+_HOLD_END = Statement(
+    sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(sa.bindparam("lane", type_=sa.Text), 0)))
+)
+
+
 def add(connection: sa.Connection, arrival: Arrival) -> int | None:
-    """Keeps a message; returns its id, or None when one of its keys is there already (seen before)."""
+    """Keeps a message; returns its id, or None when one of its keys is there already (seen before).
+
+    The transaction has the end of the lane to itself. PostgreSQL gives out ids before it commits: a message could else
+    become visible behind one that is being processed already, and be processed beside it.
+    """
+    if connection.dialect.name == "postgresql":
+        _HOLD_END.run(connection, {"lane": arrival.lane})
     values = {name: getattr(arrival, name) for name in Arrival.__slots__}
     moment = arrival.received_at
     values |= {"due_at": moment, "nudged_at": moment, "done_at": moment if arrival.state == "done" else None}
@@ -117,6 +130,12 @@ def find_seen(connection: sa.Connection, bundle_key: bytes | None, header_key: b
     """The messages that hold one of these keys: at most one for each."""
     rows = _SEEN.run(connection, {"bundle_key": bundle_key, "header_key": header_key})
     return [Seen(*row) for row in rows]
+
+
+def find_wrapping(connection: sa.Connection, bundle_key: bytes, body: bytes) -> str | None:
+    """The wrapping of the message that holds this key, when it has this very body."""
+    found = sa.select(message.c.wrapping).where(message.c.bundle_key == bundle_key, message.c.body == body)
+    return connection.execute(found).scalar_one_or_none()
 
 
 _LANES = many(
@@ -223,6 +242,7 @@ _BEHIND_FAILED = sa.exists().where(
     sa.text(f"earlier.{WAITING}"),
     sa.literal_column("earlier.state = 'failed'"),
 )
+_IS_REPLY = sa.text(f"outbox.{REPLY}")
 _PROGRESS = Statement(
     sa.select(
         message.c.state,
@@ -232,7 +252,7 @@ _PROGRESS = Statement(
         outbox.c.content,
         outbox.c.format,
     )
-    .select_from(message.outerjoin(outbox, outbox.c.message_id == message.c.id))
+    .select_from(message.outerjoin(outbox, sa.and_(outbox.c.message_id == message.c.id, _IS_REPLY)))
     .where(message.c.id == sa.bindparam("message_id"))
 )
 

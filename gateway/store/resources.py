@@ -14,21 +14,24 @@ from gateway.store.schema import resource, resource_key, resource_version
 from gateway.store.statements import Insert, Statement, insert, many
 
 _AT_ONCE = 100
+_ORDINAL_BITS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The current version of a resource; `content` is its JSON."""
+    """The current version of a resource; `content` is its JSON, `number` its place in the order of creation."""
 
     id: str
     type: str
     version: int
     sender: str
+    number: int
     content: bytes
+    due_at: datetime | None = None
 
 
 _CURRENT = sa.and_(resource_version.c.resource_id == resource.c.id, resource_version.c.version == resource.c.version)
-_COLUMNS = (resource.c.id, resource.c.type, resource.c.version, resource.c.sender, resource_version.c.content)
+_COLUMNS = (*(resource.c[name] for name in ("id", "type", "version", "sender", "number")), resource_version.c.content)
 _BY_KEYS = many(
     lambda number, _name: (
         sa.select(resource_key.c.digest, *_COLUMNS)
@@ -40,6 +43,30 @@ _BY_KEYS = many(
 _BY_ID = Statement(
     sa.select(*_COLUMNS).join(resource_version, _CURRENT).where(resource.c.id == sa.bindparam("resource_id"))
 )
+
+_AS_CREATED = Statement(
+    sa.select(resource_version.c.content).where(
+        resource_version.c.resource_id == sa.bindparam("resource_id"),
+        resource_version.c.version == sa.literal_column("1"),
+    )
+)
+_BY_IDS = many(
+    lambda number, _name: (
+        sa.select(*_COLUMNS)
+        .join(resource_version, _CURRENT)
+        .where(resource.c.id.in_([sa.bindparam(f"id_{n}") for n in range(number)]))
+    )
+)
+
+
+def number_of(message_id: int, ordinal: int) -> int:
+    """The number of what a message makes as its `ordinal`-th resource (from 0): the order of creation."""
+    return message_id << _ORDINAL_BITS | ordinal
+
+
+def message_of(number: int) -> int:
+    """The id of the message that made the resource with a number."""
+    return number >> _ORDINAL_BITS
 
 
 def find_by_keys(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, Row]:
@@ -56,9 +83,65 @@ def find(connection: sa.Connection, resource_type: str, resource_id: str) -> Row
     return rows[0] if rows and rows[0].type == resource_type else None
 
 
+def find_as_created(connection: sa.Connection, resource_id: str) -> bytes:
+    """The content of the first version of a resource. Raises ValueError when there is no such resource."""
+    [[content]] = _AS_CREATED.run(connection, {"resource_id": resource_id})
+    return bytes(content)
+
+
+def find_by_ids(connection: sa.Connection, ids: Sequence[str]) -> list[Row]:
+    """The resources of these ids that there are."""
+    found: list[Row] = []
+    for start in range(0, len(ids), _AT_ONCE):
+        named = {f"id_{n}": resource_id for n, resource_id in enumerate(ids[start : start + _AT_ONCE])}
+        found += [Row(*row) for row in _BY_IDS(len(named)).run(connection, named)]
+    return found
+
+
+_VERSIONS_HELD = many(
+    lambda number, _name: (
+        sa.select(resource.c.id, resource.c.version)
+        .where(resource.c.id.in_([sa.bindparam(f"id_{n}") for n in range(number)]))
+        .order_by(resource.c.id)
+        .with_for_update(read=True)
+    )
+)
+
+
+def hold_versions(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
+    """The current versions of resources, which nobody changes before the transaction has ended."""
+    named = {f"id_{n}": resource_id for n, resource_id in enumerate(ids)}
+    return dict(_VERSIONS_HELD(len(named)).run(connection, named)) if named else {}
+
+
+_BY_NUMBERS = many(
+    lambda number, _name: (
+        sa.select(*_COLUMNS)
+        .join(resource_version, _CURRENT)
+        .where(resource.c.number.in_([sa.bindparam(f"number_{n}") for n in range(number)]))
+    )
+)
+
+
+def find_by_numbers(connection: sa.Connection, numbers: Sequence[int]) -> list[Row]:
+    """The resources with these numbers, in the order of the numbers given."""
+    found: dict[int, Row] = {}
+    for start in range(0, len(numbers), _AT_ONCE):
+        named = {f"number_{n}": number for n, number in enumerate(numbers[start : start + _AT_ONCE])}
+        found |= {row[4]: Row(*row) for row in _BY_NUMBERS(len(named)).run(connection, named)}
+    return [found[number] for number in numbers if number in found]
+
+
 _NEW = many(
     lambda number, _name: sa.insert(resource).values(
-        [{**_numbered("id", "type", "sender", number=n), "version": sa.literal_column("1")} for n in range(number)]
+        [
+            {
+                **_numbered("id", "type", "sender", "number", "due_at", number=n),
+                "version": sa.literal_column("1"),
+                "updated_at": sa.bindparam("updated_at"),
+            }
+            for n in range(number)
+        ]
     )
 )
 _VERSIONS = many(
@@ -76,7 +159,11 @@ _VERSIONS = many(
 _ADVANCE = Statement(
     sa.update(resource)
     .where(resource.c.id == sa.bindparam("resource_id"), resource.c.version == sa.bindparam("before"))
-    .values(version=resource.c.version + sa.literal_column("1"))
+    .values(
+        version=resource.c.version + sa.literal_column("1"),
+        updated_at=sa.bindparam("updated_at"),
+        due_at=sa.bindparam("due_at"),
+    )
     .returning(resource.c.version)
 )
 _ADD_KEYS = many(
@@ -112,12 +199,12 @@ def _write(connection: sa.Connection, rows: Sequence[Row], common: dict[str, Any
     values = dict(common)
     new = [row for row in rows if row.version == 1]
     for number, row in enumerate(new):
-        values |= {f"id_{number}": row.id, f"type_{number}": row.type, f"sender_{number}": row.sender}
+        values |= {f"{name}_{number}": getattr(row, name) for name in ("id", "type", "sender", "number", "due_at")}
     if new:
         _NEW(len(new)).run(connection, values)
     for number, row in enumerate(rows):
         if row.version > 1:
-            _advance(connection, row)
+            _advance(connection, row, common["updated_at"])
         values |= {
             f"resource_id_{number}": row.id,
             f"version_{number}": row.version,
@@ -126,8 +213,9 @@ def _write(connection: sa.Connection, rows: Sequence[Row], common: dict[str, Any
     _VERSIONS(len(rows)).run(connection, values)
 
 
-def _advance(connection: sa.Connection, row: Row) -> None:
-    if not _ADVANCE.run(connection, {"resource_id": row.id, "before": row.version - 1}):
+def _advance(connection: sa.Connection, row: Row, now: datetime) -> None:
+    values = {"resource_id": row.id, "before": row.version - 1, "updated_at": now, "due_at": row.due_at}
+    if not _ADVANCE.run(connection, values):
         raise Conflict(f"{row.type}/{row.id} was changed by another transaction")
 
 

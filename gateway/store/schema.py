@@ -32,6 +32,9 @@ Digest = sa.LargeBinary(16)
 WAITING = "state IN ('new', 'failed')"
 DUE = "state = 'due'"
 DEAD = "state = 'dead'"
+REPLY = "kind = 'reply'"
+TOLD = "kind <> 'reply'"
+FALLS_DUE = "due_at IS NOT NULL"
 
 message = sa.Table(
     "message",
@@ -59,8 +62,10 @@ message = sa.Table(
     sa.Column("error", sa.Text, comment="the cause of the last failure"),
     sa.Column("done_at", Instant),
     sa.Column("body", sa.LargeBinary, nullable=False, comment="the exact bytes received"),
+    sa.Column("wrapping", sa.Text, comment="JSON: the MessageHeader put around what came by REST"),
     sa.Index("message_bundle_key", "bundle_key", unique=True),
     sa.Index("message_header_key", "header_key", unique=True),
+    sa.Index("message_lane", "lane", "id"),
     sa.Index(
         "message_waiting",
         "lane",
@@ -83,14 +88,31 @@ outbox = sa.Table(
     "outbox",
     metadata,
     sa.Column("id", Serial, primary_key=True),
-    sa.Column("message_id", Serial, sa.ForeignKey("message.id"), nullable=False, unique=True),
-    sa.Column("header_id", sa.Text, nullable=False, comment="MessageHeader.id of the reply"),
-    sa.Column("response_code", sa.Text, nullable=False),
+    sa.Column("message_id", Serial, sa.ForeignKey("message.id"), nullable=False, comment="what it comes of"),
+    sa.Column("kind", sa.Text, nullable=False, server_default="reply", comment="reply, message or notification"),
+    sa.Column("party", sa.Text, comment="the partner that is told; null: a reply"),
+    sa.Column("header_id", sa.Text, nullable=False, comment="its own MessageHeader.id"),
+    sa.Column("response_code", sa.Text, comment="null: no reply"),
     sa.Column("destination", sa.Text, comment="null: it goes back on the connection the request came on"),
     sa.Column("format", sa.Text, nullable=False, comment="json or xml"),
-    sa.Column("content", sa.LargeBinary, nullable=False, comment="the exact bytes of the reply"),
+    sa.Column("content", sa.LargeBinary, nullable=False, comment="the exact bytes that are sent"),
     sa.Column("state", sa.Text, nullable=False, comment="answered, or due: to be delivered"),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Index(
+        "outbox_reply",
+        "message_id",
+        unique=True,
+        postgresql_where=sa.text(REPLY),
+        sqlite_where=sa.text(REPLY),
+    ),
+    sa.Index(
+        "outbox_told",
+        "message_id",
+        "party",
+        unique=True,
+        postgresql_where=sa.text(TOLD),
+        sqlite_where=sa.text(TOLD),
+    ),
     sa.Index(
         "outbox_due",
         "created_at",
@@ -106,6 +128,18 @@ resource = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("version", sa.Integer, nullable=False, comment="the current one"),
     sa.Column("sender", sa.Text, nullable=False, comment="who created it"),
+    sa.Column("number", Serial, nullable=False, comment="message id << 20 | which one of its: the order of creation"),
+    sa.Column("updated_at", Instant, nullable=False, comment="of the current version"),
+    sa.Column("due_at", Instant, comment="when something falls due by the current version"),
+    sa.Index("resource_number", "number", unique=True, postgresql_include=["updated_at"]),
+    sa.Index("resource_type_number", "type", "number"),
+    sa.Index("resource_type_updated", "type", "updated_at", "number"),
+    sa.Index(
+        "resource_falls_due",
+        "due_at",
+        postgresql_where=sa.text(FALLS_DUE),
+        sqlite_where=sa.text(FALLS_DUE),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -117,6 +151,7 @@ resource_version = sa.Table(
     sa.Column("content", sa.LargeBinary, nullable=False, comment="JSON, with id and meta"),
     sa.Column("message_id", Serial, sa.ForeignKey("message.id"), nullable=False, comment="which message made it"),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Index("resource_version_message", "message_id"),
 )
 
 resource_key = sa.Table(
@@ -124,5 +159,21 @@ resource_key = sa.Table(
     metadata,
     sa.Column("digest", Digest, primary_key=True, comment="a business identifier, or the sender's address of it"),
     sa.Column("resource_id", sa.String(64), sa.ForeignKey("resource.id"), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+search_key = sa.Table(
+    "search_key",
+    metadata,
+    sa.Column("digest", Digest, primary_key=True, comment="a search token: see gateway.fhir.search"),
+    sa.Column("number", Serial, primary_key=True, comment="the resource whose current version has it"),
+    sqlite_with_rowid=False,
+)
+
+subscription_counter = sa.Table(
+    "subscription_counter",
+    metadata,
+    sa.Column("party", sa.Text, primary_key=True),
+    sa.Column("events", sa.BigInteger, nullable=False, comment="how many it has been told of"),
     sqlite_with_rowid=False,
 )

@@ -6,7 +6,7 @@ the same; only their execution goes past it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -50,6 +50,12 @@ class Statement:
         rows: list[Row] = list(cursor.fetchall()) if cursor.description else []
         cursor.close()
         return [self._from_sqlite(row) for row in rows] if self._instants and name == "sqlite" else rows
+
+    def run_each(self, connection: sa.Connection, parameters: Sequence[dict[str, Any]]) -> None:
+        """Runs it once for each of the parameters. Raises the driver's own errors."""
+        cursor = connection.connection.cursor()
+        cursor.executemany(self._texts[connection.dialect.name], [{**self._constants, **one} for one in parameters])
+        cursor.close()
 
     def _from_sqlite(self, row: Row) -> Row:
         values = list(row)

@@ -28,6 +28,13 @@ def resource_response(status: int, resource: Resource, answer: Answer) -> Respon
     return Response(content, status, content_type=answer.content_type)
 
 
+def versioned_response(status: int, resource: Resource, answer: Answer) -> Response:
+    """A resource of R4, in the version that the caller has asked for."""
+    version = answer.version or "R4"
+    made, _ = from_r4(resource, version)
+    return Response(formats.serialize(made, answer.format, version), status, content_type=answer.content_type)
+
+
 def outcome_response(status: int, *issues: Issue) -> Response:
     """An OperationOutcome; in JSON where the caller asks for a format that there is not."""
     try:

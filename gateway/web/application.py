@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from http import HTTPStatus
 
 import structlog
 from flask import Flask, Response, g, request
@@ -14,9 +15,11 @@ from gateway import metrics, settings
 from gateway.errors import DatabaseUnavailable, Issue, NotAMessage, Refused, TooLarge, Unreadable
 from gateway.logs import places_of, set_up_logs
 from gateway.settings import Settings
-from gateway.web import context, metadata, operations, process_message, validate
+from gateway.web import context, metadata, operations, process_message, resources, searching, trail, validate, writing
+from gateway.web.addresses import CONVERTERS
 from gateway.web.answers import outcome_response
 from gateway.web.body import TooSlow, drain
+from gateway.web.conditions import PARTY, Declined
 from gateway.web.negotiation import NotAcceptable, UnsupportedMediaType
 
 log = structlog.get_logger()
@@ -42,9 +45,11 @@ def create(in_force: Settings | None = None) -> Flask:
     set_up_logs(in_force)
     app = Flask("gateway", static_folder=None)
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     context.put(app.extensions, context.make(in_force))
-    for endpoints in (process_message.endpoints, validate.endpoints, metadata.endpoints, operations.endpoints):
-        app.register_blueprint(endpoints)
+    app.url_map.converters.update(CONVERTERS)
+    for module in (process_message, validate, metadata, operations, resources, searching, trail, writing):
+        app.register_blueprint(module.endpoints)
     app.before_request(_begin)
     app.after_request(_end)
     app.register_error_handler(Refused, _refused)
@@ -82,8 +87,19 @@ def _end(response: Response) -> Response:
 
 def _refused(refused: Refused) -> Response:
     drain(request.stream, context.get().settings.max_message_bytes)
+    if isinstance(refused, Declined):
+        return _declined(refused)
     status = next(status for kind, status in _STATUS if isinstance(refused, kind))
     return outcome_response(status, *refused.issues)
+
+
+def _declined(declined: Declined) -> Response:
+    response = outcome_response(declined.status, *declined.issues)
+    if declined.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = PARTY
+    if declined.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join((*declined.allowed, "OPTIONS"))
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:

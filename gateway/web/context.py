@@ -7,13 +7,14 @@ from typing import cast
 
 from flask import current_app
 
-from gateway import routing
+from gateway import routing, terms
 from gateway.checking import Checking
 from gateway.fhir.message import Ourselves
 from gateway.notices import Listener, Notices
 from gateway.routing import Registry
 from gateway.settings import Settings
 from gateway.store.database import Database
+from gateway.terms import Terms
 from gateway.web.waiting import WaitingRoom
 from gateway.worker import Courier, Dispatcher, celery_app
 
@@ -29,6 +30,7 @@ class Context:
     registry: Registry
     ourselves: Ourselves
     checking: Checking
+    terms: Terms
     courier: Courier
     notices: Notices
     room: WaitingRoom
@@ -44,6 +46,7 @@ def make(in_force: Settings) -> Context:
         registry=routing.load(in_force.handlers),
         ourselves=Ourselves(in_force.name, in_force.endpoint, in_force.base_url),
         checking=Checking(in_force),
+        terms=terms.load(in_force),
         courier=Courier(Dispatcher(celery_app(in_force), in_force)),
         notices=Notices(in_force.redis_url),
         room=room,

@@ -81,7 +81,7 @@ def test_a_number_is_not_written_out(lexeme: str) -> None:
 
     assert [issue.expression for issue in objections] == [f"Questionnaire.item[{n}].maxLength" for n in range(20)]
     assert none == []
-    assert perf_counter() - started < 5
+    assert perf_counter() - started < 30
 
 
 def test_the_models_are_those_of_the_version() -> None:

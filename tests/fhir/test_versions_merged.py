@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from gateway.fhir.definitions import Version
-from gateway.fhir.task import merged
+from gateway.fhir.task.merging import merged
 from gateway.fhir.versions import from_r4, to_r4
 from gateway.fhir.versions.carrying import url_of
+from tests.terms import ORDERS
 
 NOW = "2026-03-02T12:00:00.000Z"
 Members = dict[str, Any]
@@ -36,7 +37,7 @@ def seen_in(version: Version, task: Members) -> Members:
 
 
 def updated(task: Members, version: Version, **elements: Any) -> Members:
-    return merged(task, in_r4(version, elements), NOW, version=version)
+    return merged(task, in_r4(version, elements), NOW, ORDERS, version)
 
 
 ONE, TWO = reference("1"), reference("2")
@@ -59,7 +60,6 @@ BOTH = {**concept("A"), **ONE}
         ("statusReason", BOTH, concept("A")),
         ("statusReason", BOTH, ONE),
         ("statusReason", ONE, concept("A")),
-        ("performer", [{"actor": {"display": "a"}}, {"actor": {"display": "b"}}], [{"actor": {"display": "a"}}]),
         ("doNotPerform", True, False),
     ],
 )
@@ -71,6 +71,13 @@ def test_what_an_update_in_r5_has_replaces(element: str, before: Any, after: Any
     assert seen_in("R5", updated(kept, "R5", **{element: after}, **repeated)) == {element: after, **others}
     noted = {"note": [{"text": "n"}]}
     assert seen_in("R5", updated(kept, "R5", **noted)) == {element: before, **noted, **others}
+
+
+def test_who_took_part_earlier_is_added_to_and_never_forgotten() -> None:
+    a, b = ({"actor": {"display": name}} for name in "ab")
+    kept = in_r4("R5", {"performer": [a, b]})
+    assert seen_in("R5", updated(kept, "R5", performer=[a])) == {"performer": [a, b]}
+    assert seen_in("R5", updated(in_r4("R5", {"performer": [a]}), "R5", performer=[b])) == {"performer": [a, b]}
 
 
 @pytest.mark.parametrize(

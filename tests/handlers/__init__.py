@@ -1,6 +1,8 @@
 """The handlers on a real store: messages go in by the core, as they would from the web server, and replies come out."""
 
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +10,20 @@ from gateway import Entry, Kept, Records, routing
 from gateway.checking import Checking
 from gateway.fhir import json
 from gateway.fhir.message import Message, Ourselves
+from gateway.fhir.received import read_received
 from gateway.fhir.references import Resource
+from gateway.fhir.wrapping import ORDER_UPDATE, Caller, wrapping_for
 from gateway.processing import Processor
-from gateway.receiving import Submission, receive
+from gateway.receiving import Received, Submission, receive
 from gateway.settings import Settings
 from gateway.store import inbox
 from gateway.store.database import Database
 from gateway.store.inbox import Progress
+from gateway.terms import Terms
 from tests import validity
-from tests.orders import renewed
+from tests.orders import PARTIES, Party, renewed
 from tests.senders import read
+from tests.terms import TERMS
 
 MESSAGES = Path(__file__).parent.parent / "messages"
 OURSELVES = Ourselves("gateway", "http://gateway.example/fhir/$process-message", "http://gateway.example/fhir")
@@ -49,7 +55,7 @@ def keep_unchecked(url: str, bundle: Resource) -> None:
     given = Submission(json.serialize(bundle), "application/fhir+json", "json", None, later=False, request_id="test")
     database = Database(url)
     received = receive(database, registry, OURSELVES, read(bundle), given)
-    processor = Processor(database, registry, OURSELVES, CHECKING, ())
+    processor = Processor(database, registry, OURSELVES, CHECKING, TERMS, ())
     assert [one.outcome for one in processor.process(processor.find_due([received.lane]))] == ["ok"]
     database.close()
 
@@ -103,22 +109,56 @@ class Reply:
 class Gateway:
     """Receives and processes messages one after the other, with the project's own handlers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, terms: Terms = TERMS) -> None:
         self._database = Database(url)
         self._registry = routing.load(["handlers"])
-        self._processor = Processor(self._database, self._registry, OURSELVES, CHECKING, ())
+        self._processor = Processor(self._database, self._registry, OURSELVES, CHECKING, terms, ())
 
     def send(self, bundle: Resource) -> Reply:
         """The reply, once this gateway or another on the same database has processed the message."""
-        given = Submission(
-            json.serialize(bundle), "application/fhir+json", "json", None, later=False, request_id="test"
-        )
-        received = receive(self._database, self._registry, OURSELVES, read(bundle), given)
+        return self._answer(self._receive(bundle))
+
+    def put(self, task: Resource, sender: Party) -> Reply:
+        """The reply to a Task that replaces the kept one of its id, as an update by REST does."""
+        identifier, endpoint = sender
+        wrapping = wrapping_for(
+            Caller(endpoint, (PARTIES, identifier)),
+            str(uuid.uuid4()),
+            ORDER_UPDATE,
+            base_url=OURSELVES.base_url,
+            endpoint=OURSELVES.endpoint,
+            address=f"Task/{task['id']}",
+        ).write()
+        body, kind = json.serialize(task), "application/fhir+json"
+        given = Submission(body, kind, "json", None, later=False, request_id="test", wrapping=wrapping)
+        sent = read_received(body, kind, datetime.now(UTC), wrapping)
+        return self._answer(receive(self._database, self._registry, OURSELVES, sent, given))
+
+    def _answer(self, received: Received) -> Reply:
         while (content := self._progress(received.message_id).content) is None:
             processed = self._processor.process(self._processor.find_due([received.lane]))
             assert all(one.outcome in ("ok", "fatal-error") for one in processed), "the handler crashed"
-        validity.assert_valid(content)
+        self.judge(content)
         return Reply(json.parse(content))
+
+    def send_at_once(self, *bundles: Resource) -> list[Reply]:
+        """The replies to messages of several lanes that are carried out together, none on what another has left."""
+        received = [self._receive(bundle) for bundle in bundles]
+        heads = self._processor.find_due([one.lane for one in received])
+        processed = self._processor.process(heads)
+        assert [one.outcome for one in processed] == ["ok"] * len(bundles)
+        contents = [self._progress(one.message_id).content for one in received]
+        return [Reply(json.parse(content)) for content in contents if content is not None]
+
+    def _receive(self, bundle: Resource) -> Received:
+        given = Submission(
+            json.serialize(bundle), "application/fhir+json", "json", None, later=False, request_id="test"
+        )
+        return receive(self._database, self._registry, OURSELVES, read(bundle), given)
+
+    def judge(self, content: bytes) -> None:
+        """Raises AssertionError when a reply is not valid."""
+        validity.assert_valid(content)
 
     def send_all(self, *names: str) -> Reply:
         """Sends payloads one after the other, each of which must be done; the last one's reply."""
@@ -132,14 +172,14 @@ class Gateway:
         reference = {"type": kind, "identifier": dict(zip(("system", "value"), identifier, strict=True))}
         with self._database.transaction() as connection:
             anybody = read(message("order-update__accepted"))
-            records = Records(anybody, connection, anybody.received_at, "http://gateway.example/fhir")
+            records = Records(anybody, connection, anybody.received_at, OURSELVES.base_url, TERMS)
             return records.follow(reference, Entry("", None, {}))
 
     def find_own(self, kind: str, name: str) -> Kept | None:
         """What the gateway keeps for itself under a name."""
         with self._database.transaction() as connection:
             anybody = read(message("order-update__accepted"))
-            return Records(anybody, connection, anybody.received_at, OURSELVES.base_url).find_own(kind, name)
+            return Records(anybody, connection, anybody.received_at, OURSELVES.base_url, TERMS).find_own(kind, name)
 
     def get(self, kind: str, identifier: tuple[str, str]) -> Kept:
         found = self.find(kind, identifier)

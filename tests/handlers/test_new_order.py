@@ -3,8 +3,10 @@
 import pytest
 
 from tests.handlers import HOSPITAL, ORDER, Gateway, message, task_of
+from tests.orders import PHARMACY, Order, Resource, organization
 
 REGISTRY = "http://registry.example/identifier"
+STRANGER = "NOBODY-9", "urn:demo:nobody"
 PARTS = [
     ("Task", ORDER),
     ("MedicationRequest", (f"{HOSPITAL}/prescription", "RX-1001-1")),
@@ -43,9 +45,9 @@ def test_two_orders_share_the_patient_and_the_parties(gateway: Gateway) -> None:
 
 
 def test_what_is_empty_is_neither_kept_nor_sent_back(gateway: Gateway) -> None:
-    empty = {"description": "", "note": [], "owner": {}, "reasonCode": {"text": ""}}
-    kept = gateway.send(message("new-order__prescription", **empty)).focus[0]
-    assert kept.keys().isdisjoint(empty)
+    empty = {"description": "", "note": [], "reasonCode": {"text": ""}}
+    kept = gateway.send(message("new-order__prescription", **empty, owner={})).focus[0]
+    assert kept.keys().isdisjoint([*empty, "owner"])
 
     again = gateway.send(message("order-update__accepted", **empty)).focus[0]
     assert again.keys().isdisjoint(empty)
@@ -92,12 +94,64 @@ def test_a_new_task_in_a_later_status_is_refused(gateway: Gateway, status: str) 
     assert "draft, requested, ready" in reply.text
 
 
+def test_an_order_in_the_name_of_another_partner_is_refused(gateway: Gateway) -> None:
+    reply = gateway.send(Order().new_order(sender=STRANGER))
+    assert (reply.code, [issue["code"] for issue in reply.issues]) == ("fatal-error", ["forbidden"])
+    assert reply.places == ["Bundle.entry[1].resource.requester"]
+
+
+def test_a_coordinator_places_the_order_of_a_client_that_does_not_speak_for_itself(gateway: Gateway) -> None:
+    order = Order()
+    reply = gateway.send(order.new_order(sender=STRANGER, requester=organization("CLIENT-4")))
+    assert reply.code == "ok"
+    assert gateway.send(order.update("cancelled", STRANGER)).code == "ok"
+
+
+def test_an_identifier_of_anothers_order_is_refused_without_telling_of_it(gateway: Gateway) -> None:
+    order = Order()
+    gateway.send(order.new_order())
+    reply = gateway.send(order.new_order(sender=STRANGER, requester=organization("NOBODY-9")))
+    assert [issue["code"] for issue in reply.issues] == ["duplicate"]
+    assert "requested" not in reply.text
+
+
+def test_a_request_of_another_party_is_not_changed_by_a_new_order_about_it(gateway: Gateway) -> None:
+    first, second = Order(), Order()
+    gateway.send(first.new_order())
+    about_the_same = second.new_order(sender=STRANGER, requester=organization("NOBODY-9"))
+    about_the_same["entry"][2]["resource"] = first.new_order()["entry"][2]["resource"] | {"status": "on-hold"}
+
+    reply = gateway.send(about_the_same)
+
+    assert reply.code == "ok"
+    assert [(issue["severity"], issue["expression"]) for issue in reply.issues][:1] == [
+        ("warning", ["Bundle.entry[2].resource"])
+    ]
+    assert "another party's" in reply.text
+
+
 def test_a_reference_that_means_no_entry_is_a_warning_beside_the_ok(gateway: Gateway) -> None:
     reply = gateway.send(message("new-order__dangling-reference"))
 
     assert reply.code == "ok"
     assert [(issue["severity"], issue["code"]) for issue in reply.issues] == [("warning", "not-found")]
     assert reply.places == ["Bundle.entry[2].resource.requester"]
+
+
+@pytest.mark.parametrize("owner", [{"display": "The pharmacy"}, {"identifier": {"value": "PHARMACY-7"}}])
+def test_an_order_whose_owner_nobody_can_be_recognised_as_is_a_warning_and_mended_by_an_update(
+    gateway: Gateway, owner: Resource
+) -> None:
+    order = Order()
+    reply = gateway.send(order.new_order(owner=owner))
+    [warning] = reply.issues
+    assert (reply.code, warning["severity"]) == ("ok", "warning")
+    assert warning["expression"] == ["Bundle.entry[1].resource.owner"]
+    assert "Task.owner.identifier" in warning["details"]["text"]
+    assert gateway.send(order.update("accepted")).code == "fatal-error"
+    mended = gateway.send(order.update("requested", owner=organization(PHARMACY[0])))
+    assert (mended.code, mended.issues) == ("ok", [])
+    assert gateway.send(order.update("accepted")).code == "ok"
 
 
 def test_two_tasks_in_focus_are_refused(gateway: Gateway) -> None:

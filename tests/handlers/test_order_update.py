@@ -1,8 +1,13 @@
 """order-update: the order moves by its state machine, takes what the message has, and keeps the rest."""
 
+from typing import Any
+
 import pytest
 
-from tests.handlers import HOSPITAL, ORDER, Gateway, message, task_of
+from tests.handlers import HOSPITAL, ORDER, OURSELVES, Gateway, message, task_of
+from tests.orders import HOSPITAL as HOSPITAL_SENDS
+from tests.orders import PHARMACY as PHARMACY_SENDS
+from tests.orders import Order, header_of, organization, renewed, sent_by
 
 PHARMACY = "http://pharmacy.example/identifier"
 PRESCRIPTION = f"{HOSPITAL}/prescription", "RX-1001-1"
@@ -92,8 +97,11 @@ def test_a_request_that_another_party_created_is_not_changed_by_an_update(gatewa
     update["entry"].append({"fullUrl": "urn:uuid:8d8e9ad5-0a7f-4f5e-9d7c-3a3a4f5b6c7d", "resource": changed})
     task_of(update)["focus"] = {"reference": update["entry"][-1]["fullUrl"]}
 
-    assert gateway.send(update).code == "ok"
+    reply = gateway.send(update)
 
+    assert reply.code == "ok"
+    assert [issue["severity"] for issue in reply.issues] == ["warning"]
+    assert "modification request" in reply.text
     kept = gateway.get("MedicationRequest", PRESCRIPTION)
     assert (kept.version, kept.resource["status"]) == (1, "active")
 
@@ -123,7 +131,7 @@ def test_a_move_the_order_cannot_make_is_refused_with_those_it_can(gateway: Gate
     assert reply.code == "fatal-error"
     assert reply.places == ["Bundle.entry[1].resource.status"]
     assert "requested and cannot become completed" in reply.text
-    assert "received, accepted, rejected, cancelled" in reply.text
+    assert "accepted, then in-progress, then completed" in reply.text
     assert gateway.get("Task", ORDER).version == 1
     assert gateway.find("MedicationDispense", (f"{PHARMACY}/dispense", "DSP-5005")) is None
 
@@ -157,8 +165,10 @@ def test_a_rejected_order_keeps_the_reason_and_is_over(gateway: Gateway) -> None
 def test_an_order_can_turn_out_to_be_an_error_even_when_completed(gateway: Gateway) -> None:
     gateway.send_all("new-order__prescription", "order-update__accepted", "order-update__in-progress")
     gateway.send_all("order-update__completed")
-    reply = gateway.send(message("order-update__completed", status="entered-in-error"))
-    assert reply.focus[0]["status"] == "entered-in-error"
+    mistake = message("order-update__in-progress", status="entered-in-error", businessStatus={"text": "Mistake"})
+    refused = gateway.send(mistake)
+    assert [issue["code"] for issue in refused.issues] == ["forbidden"]
+    assert gateway.send(sent_by(HOSPITAL_SENDS, renewed(mistake))).focus[0]["status"] == "entered-in-error"
 
 
 def test_what_an_order_is_about_cannot_change(gateway: Gateway) -> None:
@@ -191,10 +201,12 @@ def test_a_draft_may_still_be_about_somebody_else(gateway: Gateway) -> None:
         "status": "requested",
         "for": {"type": "Patient", "identifier": {"system": PATIENT[0], "value": "9000000025"}},
     }
-    reply = gateway.send(message("order-update__accepted", **ready))
+    sent_on = sent_by(HOSPITAL_SENDS, message("order-update__accepted", **ready))
+    reply = gateway.send(sent_on)
     assert reply.code == "ok"
     assert reply.focus[0]["for"]["identifier"]["value"] == "9000000025"
-    assert gateway.send(message("order-update__accepted", **ready | {"for": named("Patient", PATIENT)})).code != "ok"
+    task_of(sent_on)["for"] = named("Patient", PATIENT)
+    assert gateway.send(renewed(sent_on)).code == "fatal-error"
 
 
 def test_an_order_is_not_modified_before_it_was_authored(gateway: Gateway) -> None:
@@ -209,3 +221,173 @@ def test_identifiers_of_two_orders_mean_neither(gateway: Gateway) -> None:
     both = [{"system": ORDER[0], "value": number} for number in ("ORD-1001", "LAB-2001")]
     reply = gateway.send(message("order-update__accepted", identifier=both))
     assert [issue["code"] for issue in reply.issues] == ["multiple-matches"]
+
+
+def told(gateway: Gateway, order: Order, *statuses: str) -> dict[str, Any]:
+    """The order after it was placed and has gone through these statuses."""
+    for bundle in (order.new_order(), *map(order.update, statuses)):
+        reply = gateway.send(bundle)
+        assert reply.code == "ok", reply.text
+    return reply.focus[0]
+
+
+STRANGER = "NOBODY-9", "urn:demo:nobody"
+TYPE = {"text": "Report"}
+AT_WORK = ("accepted", "in-progress")
+
+
+def result(value: str) -> dict[str, Any]:
+    return {"type": TYPE, "valueReference": organization(value)}
+
+
+def progress(done: int) -> dict[str, Any]:
+    return {"type": {"text": "progress"}, "valueString": f"{done} of 10"}
+
+
+@pytest.mark.parametrize("status", ["requested", "accepted"])
+def test_who_is_no_party_of_an_order_learns_and_changes_nothing(gateway: Gateway, status: str) -> None:
+    order = Order()
+    told(gateway, order)
+    reply = gateway.send(order.update(status, STRANGER, note=[{"text": "Mine"}]))
+    assert (reply.code, [issue["code"] for issue in reply.issues]) == ("fatal-error", ["forbidden"])
+    assert reply.focus == []
+    assert gateway.get("Task", order.identifier).version == 1
+
+
+def test_an_update_by_a_party_that_may_not_make_the_move_names_who_may(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order)
+    reply = gateway.send(order.update("accepted", HOSPITAL_SENDS))
+    assert [issue["code"] for issue in reply.issues] == ["forbidden"]
+    assert "fulfiller" in reply.text
+
+
+def test_more_information_is_needed_and_comes_as_an_input(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order)
+    waiting = {"coding": [{"system": "http://hl7.org/fhir/uv/cow/CodeSystem/temp", "code": "awaiting-information"}]}
+    asked = order.update("received", businessStatus=waiting, statusReason={"text": "Which strength?"})
+    task = gateway.send(asked).focus[0]
+    assert task["statusReason"] == {"text": "Which strength?"}
+
+    answer = {"type": {"text": "Strength"}, "valueString": "500 mg"}
+    task = gateway.send(order.update("received", HOSPITAL_SENDS, input=[answer])).focus[0]
+
+    assert task["input"] == [answer]
+    assert task["businessStatus"] == waiting
+    assert gateway.send(order.update("received", input=[answer | {"valueString": "250 mg"}])).code == "fatal-error"
+
+
+def test_outputs_are_added_and_none_is_lost_by_a_message_that_names_fewer(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, *AT_WORK)
+    gateway.send(order.update("in-progress", output=[result("A")]))
+    gateway.send(order.update("in-progress", output=[result("B")]))
+    amended = result("A") | {"type": TYPE, "id": "first"}
+    task = gateway.send(order.update("completed", output=[amended])).focus[0]
+    assert task["output"] == [amended, result("B")]
+
+
+def test_an_output_that_is_a_value_is_the_latest_of_its_type(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, *AT_WORK)
+    for done in (4, 5):
+        task = gateway.send(order.update("in-progress", output=[progress(done), result("A")])).focus[0]
+    assert task["output"] == [result("A"), progress(5)]
+
+
+def test_notes_of_both_parties_stay(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order)
+    gateway.send(order.update("accepted", note=[{"text": "Ready at noon"}]))
+    task = gateway.send(order.update("accepted", HOSPITAL_SENDS, note=[{"text": "The patient comes at one"}])).focus[0]
+    assert [note["text"] for note in task["note"]] == ["Ready at noon", "The patient comes at one"]
+
+
+def test_a_completed_order_still_takes_outputs_and_notes_and_nothing_else(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, *AT_WORK, "completed")
+
+    late = gateway.send(order.update("completed", output=[result("A")], businessStatus={"text": "Amended"}))
+    thanks = gateway.send(order.update("completed", HOSPITAL_SENDS, note=[{"text": "Seen"}]))
+    other = gateway.send(order.update("completed", statusReason={"text": "Because"}))
+    foreign = gateway.send(order.update("completed", HOSPITAL_SENDS, output=[result("B")]))
+
+    assert (late.code, thanks.code) == ("ok", "ok")
+    assert thanks.focus[0]["output"] == [result("A")]
+    assert (other.code, other.places) == ("fatal-error", ["Bundle.entry[1].resource.statusReason"])
+    assert "outputs" in other.text
+    assert [issue["code"] for issue in foreign.issues] == ["forbidden"]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "rejected"])
+def test_an_order_that_came_to_nothing_takes_notes_only(gateway: Gateway, status: str) -> None:
+    order = Order()
+    told(gateway, order, status)
+    assert gateway.send(order.update(status, PHARMACY_SENDS, note=[{"text": "Put back"}])).code == "ok"
+    reply = gateway.send(order.update(status, PHARMACY_SENDS, output=[result("A")]))
+    assert (reply.code, reply.places) == ("fatal-error", ["Bundle.entry[1].resource.output"])
+
+
+def at_own_address(gateway: Gateway, update: dict[str, Any], order: Order, version: str) -> dict[str, Any]:
+    """The update with the Task at the address that the gateway gives it, in that version."""
+    kept = gateway.get("Task", order.identifier)
+    url = f"{OURSELVES.base_url}/{kept.reference}"
+    update["entry"][1]["fullUrl"] = url
+    header_of(update)["focus"] = [{"reference": url}]
+    task_of(update)["id"] = kept.id
+    task_of(update)["meta"] = {"versionId": version}
+    return update
+
+
+def test_an_update_of_an_earlier_version_is_refused_with_both_named(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, "received")
+
+    stale = gateway.send(at_own_address(gateway, order.update("accepted"), order, "1"))
+
+    assert [issue["code"] for issue in stale.issues] == ["conflict"]
+    assert "version 1" in stale.text
+    assert "version 2" in stale.text
+    assert gateway.send(at_own_address(gateway, order.update("accepted"), order, "2")).code == "ok"
+
+
+def test_what_version_the_sender_itself_keeps_means_nothing(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, "received")
+    assert gateway.send(order.update("accepted", id="77", meta={"versionId": "1"})).code == "ok"
+
+
+def test_the_placer_answers_in_the_request_itself(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, "received")
+    request = order.new_order()["entry"][2]
+    request["resource"]["note"] = [{"text": "500 mg, as before"}]
+    for party in ("subject", "requester"):
+        request["resource"][party].pop("reference")
+    request["resource"]["dispenseRequest"].pop("performer")
+    answer = order.update("received", HOSPITAL_SENDS, focus={"reference": request["fullUrl"]})
+    answer["entry"].append(request)
+
+    reply = gateway.send(answer)
+
+    assert reply.code == "ok", reply.text
+    kept = gateway.get("MedicationRequest", (PRESCRIPTION[0], f"{PRESCRIPTION[1]}-{order.number}"))
+    assert (kept.version, kept.resource["note"]) == (2, [{"text": "500 mg, as before"}])
+
+
+def test_an_order_whose_request_is_revoked_goes_on_with_a_warning(gateway: Gateway) -> None:
+    order = Order()
+    told(gateway, order, "received")
+    request = order.new_order()["entry"][2]
+    minimal = ("resourceType", "identifier", "intent", "medicationCodeableConcept")
+    request["resource"] = {name: request["resource"][name] for name in minimal} | {"status": "stopped"}
+    request["resource"]["subject"] = named("Patient", (PATIENT[0], f"{PATIENT[1]}-{order.number}"))
+    update = order.update("received", HOSPITAL_SENDS, focus={"reference": request["fullUrl"]})
+    update["entry"].append(request)
+
+    reply = gateway.send(update)
+
+    assert reply.code == "ok"
+    assert [issue["severity"] for issue in reply.issues] == ["warning"]
+    assert "goes on" in reply.text

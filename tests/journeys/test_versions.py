@@ -21,7 +21,7 @@ from gateway.store import schema
 from tests.journeys.conftest import JSON, XML, Partner
 from tests.orders import Order, focus_of, header_of
 from tests.senders import COW, Sender
-from tests.versioned import VERSION_3, VERSION_5, identifier_of, r5_order, r5_update, stu3_order
+from tests.versioned import VERSION_3, VERSION_5, identifier_of, owner_of, r5_order, r5_update, stu3_order
 
 R5_TASK = ("statusReason", "requestedPerformer", "performer", "reason", "requestedPeriod")
 
@@ -163,7 +163,8 @@ def test_a_placer_of_r5_and_a_fulfiller_of_r4_have_one_task(partner: Partner) ->
     partner.send(order)
     fulfiller = Sender("http://laboratory.example/fhir")
     told = {"resourceType": "Task", "identifier": [identifier_of(order)], "status": "accepted", "intent": "order"}
-    update = fulfiller.write("order-update", told | {"businessStatus": {"text": "specimen awaited"}}, system=COW)
+    awaited = told | {"businessStatus": {"text": "specimen awaited"}}
+    update = fulfiller.write("order-update", awaited, system=COW, sender=owner_of(order))
     seen_by_fulfiller = focus_of(reply_in("R4", partner.send(update)))
     assert seen_by_fulfiller["status"] == "accepted"
     assert seen_by_fulfiller["reasonCode"] == {"text": "Palpitations under a diuretic"}

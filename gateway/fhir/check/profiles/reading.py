@@ -5,7 +5,6 @@ docs/profiles.md describes the form; `PROFILE`, `RULE` and `INVARIANT` below are
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from gateway.fhir import definitions
 from gateway.fhir.check.profiles import expressions, paths
 from gateway.fhir.check.profiles.paths import Path, PathError
 from gateway.fhir.definitions import Version
+from gateway.fhir.keys import UnfitError, matching, one_of, text, truth
 
 Strength = Literal["required", "extensible", "preferred", "example"]
 ANY = "*"
@@ -76,67 +76,33 @@ class Table:
     rules: tuple[Rule, ...]
 
 
-class _UnfitError(Exception):
-    """A value that its key does not take; the text goes after "takes"."""
-
-
 # --- what a key may hold ----------------------------------------------------------------------------------------------
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _UnfitError("a text that is not empty")
-    return value.strip()
-
-
-def _matching(pattern: str, says: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise _UnfitError(says)
-        return value
-
-    return read
-
-
-def _one_of(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in words:
-            raise _UnfitError("one of " + ", ".join(words))
-        return str(value)
-
-    return read
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
-        raise _UnfitError('a list of texts, like ["a", "b"]')
+        raise UnfitError('a list of texts, like ["a", "b"]')
     return tuple(value)
 
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _UnfitError("a whole number, 0 or more")
+        raise UnfitError("a whole number, 0 or more")
     return value
 
 
 def _most(value: Any) -> int | None:
     try:
         return None if value == ANY else _whole(value)
-    except _UnfitError:
-        raise _UnfitError('a whole number, 0 or more, or "*"') from None
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _UnfitError("true or false")
-    return value
+    except UnfitError:
+        raise UnfitError('a whole number, 0 or more, or "*"') from None
 
 
 def _content(value: Any) -> Any:
     """What FHIR JSON can hold, which TOML's dates and times are not."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if not isinstance(value, str | int | float | dict | list) or value in ("", [], {}):
-        raise _UnfitError('a value as FHIR JSON has it; a date is a text: "2024-05-01"')
+        raise UnfitError('a value as FHIR JSON has it; a date is a text: "2024-05-01"')
     for item in items:
         _content(item)
     return value
@@ -147,49 +113,49 @@ def _codes(value: Any) -> Mapping[str, frozenset[str]]:
     listed = value if isinstance(value, dict) else {"": value}
     try:
         codes = {system: frozenset([ANY] if its == ANY else _texts(its)) for system, its in listed.items()}
-    except _UnfitError:
-        raise _UnfitError(says) from None
+    except UnfitError:
+        raise UnfitError(says) from None
     if not codes or codes == {"": {ANY}}:
-        raise _UnfitError(says)
+        raise UnfitError(says)
     return codes
 
 
 def _where(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or not value:
-        raise _UnfitError('a table of paths and values, like { system = "http://…" }')
+        raise UnfitError('a table of paths and values, like { system = "http://…" }')
     return {path: _content(wanted) for path, wanted in value.items()}
 
 
 def _tables(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise _UnfitError("tables, each of which begins with [[profile.rule]]")
+        raise UnfitError("tables, each of which begins with [[profile.rule]]")
     return value
 
 
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _UnfitError('a table, like { key = "abc-1", human = "…", expression = "…" }')
+        raise UnfitError('a table, like { key = "abc-1", human = "…", expression = "…" }')
     return value
 
 
 Keys = Mapping[str, Callable[[Any], Any]]
-_URL = _matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s|]+", "an absolute address without a version")
-_NAME = _matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}", "a short name of letters, digits, dots and hyphens")
+_URL = matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s|]+", "an absolute address without a version")
+_NAME = matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}", "a short name of letters, digits, dots and hyphens")
 PROFILE: Keys = {
     "url": _URL,
     "name": _NAME,
-    "title": _text,
-    "type": _text,
+    "title": text,
+    "type": text,
     "versions": _texts,
     "base": _URL,
-    "fhir": _one_of(*definitions.TABLES),
+    "fhir": one_of(*definitions.TABLES),
     "rule": _tables,
 }
 RULE: Keys = {
-    "path": _text,
-    "slice": _matching(r"[A-Za-z0-9_-]+", "a name of letters, digits, hyphens and underscores"),
+    "path": text,
+    "slice": matching(r"[A-Za-z0-9_-]+", "a name of letters, digits, hyphens and underscores"),
     "where": _where,
-    "closed": _truth,
+    "closed": truth,
     "min": _whole,
     "max": _most,
     "fixed": _content,
@@ -198,11 +164,11 @@ RULE: Keys = {
     "targets": _texts,
     "profiles": _texts,
     "codes": _codes,
-    "strength": _one_of(*get_args(Strength)),
+    "strength": one_of(*get_args(Strength)),
     "valueset": _URL,
     "invariant": _table,
 }
-INVARIANT: Keys = {"key": _NAME, "human": _text, "expression": _text, "severity": _one_of("error", "warning")}
+INVARIANT: Keys = {"key": _NAME, "human": text, "expression": text, "severity": one_of("error", "warning")}
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -253,7 +219,7 @@ class _Reader:
                 continue
             try:
                 found[key] = known[key](value)
-            except _UnfitError as says:
+            except UnfitError as says:
                 self.fault(place, f"{key} is {value!r:.60}, but takes {says}.")
         for key in needed:
             if key not in written:

@@ -1,0 +1,82 @@
+"""The search tokens of the current version of each resource that can be searched for: see `gateway.fhir.search`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from gateway.fhir import json
+from gateway.fhir.identity import OWN_SENDER
+from gateway.fhir.search import SEARCHED, tokens_of
+from gateway.store.schema import resource, resource_version, search_key
+from gateway.store.statements import Clause, Statement
+
+_BATCH = 500
+"""Resources whose tokens are computed at once when a store is filled: some megabytes."""
+
+
+def _rows() -> sa.Select[Any]:
+    """PostgreSQL takes any number of rows as two arrays, in one statement that stays the same."""
+    digests = sa.cast(sa.bindparam("digests"), ARRAY(sa.LargeBinary))
+    numbers = sa.cast(sa.bindparam("numbers"), ARRAY(sa.BigInteger))
+    rows = sa.func.unnest(digests, numbers).table_valued("digest", "number").render_derived()
+    return sa.select(rows.c.digest, rows.c.number)
+
+
+_ONE: dict[str, Any] = {"digest": sa.bindparam("digest"), "number": sa.bindparam("number")}
+
+
+def _add(name: str) -> Clause:
+    if name == "sqlite":
+        return sa.insert(search_key).values(_ONE)
+    return sa.insert(search_key).from_select(["digest", "number"], _rows())
+
+
+def _remove(name: str) -> Clause:
+    if name == "sqlite":
+        return sa.delete(search_key).where(*(search_key.c[column] == value for column, value in _ONE.items()))
+    rows = _rows().subquery()
+    return sa.delete(search_key).where(search_key.c.digest == rows.c.digest, search_key.c.number == rows.c.number)
+
+
+_ADD = Statement(_add)
+_REMOVE = Statement(_remove)
+
+
+def change(
+    connection: sa.Connection, added: Mapping[int, Collection[bytes]], removed: Mapping[int, Collection[bytes]]
+) -> None:
+    """Adds and removes tokens of resources, by their numbers. The caller holds the rows of these resources."""
+    for statement, tokens in ((_REMOVE, removed), (_ADD, added)):
+        pairs = sorted((digest, number) for number, digests in tokens.items() for digest in digests)
+        if not pairs:
+            continue
+        if connection.dialect.name == "sqlite":
+            statement.run_each(connection, [{"digest": digest, "number": number} for digest, number in pairs])
+        else:
+            digests, numbers = zip(*pairs, strict=True)
+            statement.run(connection, {"digests": list(digests), "numbers": list(numbers)})
+
+
+def fill(connection: sa.Connection) -> None:
+    """Computes the tokens of all that is kept, in a store that has none yet."""
+    after = -1
+    while rows := [(row.number, row.content) for row in connection.execute(_after(after))]:
+        change(connection, {number: tokens_of(json.parse_own(content)) for number, content in rows}, {})
+        after = rows[-1][0]
+
+
+def _after(number: int) -> sa.Select[Any]:
+    is_current = sa.and_(
+        resource_version.c.resource_id == resource.c.id, resource_version.c.version == resource.c.version
+    )
+    return (
+        sa.select(resource.c.number, resource_version.c.content)
+        .join(resource_version, is_current)
+        .where(resource.c.number > number, resource.c.type.in_(SEARCHED), resource.c.sender != OWN_SENDER)
+        .order_by(resource.c.number)
+        .limit(_BATCH)
+    )
