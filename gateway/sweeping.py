@@ -15,7 +15,7 @@ from gateway.errors import Conflict, DatabaseUnavailable
 from gateway.fhir import json
 from gateway.fhir.message import Ourselves, read_message
 from gateway.fhir.task.deadlines import DEADLINE, deadline_message
-from gateway.logs import set_up_logs
+from gateway.logs import places_of, set_up_logs
 from gateway.notices import Notices
 from gateway.receiving import Submission, receive
 from gateway.routing import Registry
@@ -73,21 +73,32 @@ class Clock:
         """
         with self._database.reading() as connection:
             due = deadlines.find_due(connection, now, _DEADLINES_A_ROUND)
-        lanes = [lane for one in due if (lane := self._submit(one, now))]
-        if due:
+        sent = {one: lane for one in due if (lane := self._try_to_submit(one, now)) is not None}
+        if sent:
             with self._database.transaction() as connection:
-                deadlines.take_note(connection, due)
+                deadlines.take_note(connection, sent)
+        lanes = [lane for lane in sent.values() if lane]
         for lane in lanes:
             self._dispatcher.nudge([lane], self._dispatcher.queue_of(DEADLINE[1]))
         return len(lanes)
 
-    def _submit(self, due: Due, now: datetime) -> str | None:
-        """The lane of the message; None when it was sent before."""
+    def _try_to_submit(self, due: Due, now: datetime) -> str | None:
+        """As `_submit`; None for one that fails, which must not hold up the others and stays due."""
+        try:
+            return self._submit(due, now)
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is about one Task, the others' time has come too
+            log.error("deadline not sent", task=due.id, cause=type(error).__name__, at=places_of(error))
+            return None
+
+    def _submit(self, due: Due, now: datetime) -> str:
+        """The lane of the message; empty when it was sent before."""
         bundle = deadline_message(due.id, due.version, self._ourselves.base_url, self._ourselves.endpoint, now)
         own_id: str = bundle["id"]
         given = Submission(json.serialize(bundle), "application/fhir+json", "json", None, False, own_id)
         received = receive(self._database, self._registry, self._ourselves, read_message(bundle, now), given)
-        return received.lane if received.kind == "new" else None
+        return received.lane if received.kind == "new" else ""
 
 
 def sweep_forever() -> None:

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway import routing, sweeping
-from gateway.fhir.task.deadlines import CLOCK, is_flagged
+from gateway.fhir.task.deadlines import CLOCK, deadline_message, is_flagged
 from gateway.processing import Processor
 from gateway.settings import Settings
 from gateway.store import deadlines, inbox, schema
@@ -153,6 +154,23 @@ def test_what_fell_due_while_no_clock_ran_is_told_bit_by_bit(tower: Tower, monke
     for _ in range(5):
         tower.place(restriction=PAST)
     assert [tower.strike() for _ in range(3)] == [3, 2, 0]
+
+
+def test_one_that_fails_holds_up_no_other_and_stays_due(tower: Tower, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        tower.place(restriction=PAST)
+    failing = tower.due()[0]
+
+    def compose(task_id: str, *said: Any) -> dict[str, Any]:
+        if task_id == failing.id:
+            raise ValueError("whatever it is")
+        return deadline_message(task_id, *said)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(sweeping, "deadline_message", compose)
+        assert tower.strike() == 2
+        assert tower.due() == [failing]
+    assert tower.strike() == 1
 
 
 def test_a_clock_that_stops_before_it_takes_note_makes_no_second_message(
