@@ -41,6 +41,10 @@ class Incoming:
     def take_in(self, data: bytes) -> None:
         self.held += data
 
+    def put_back(self, data: bytes) -> None:
+        """What was read out of a request that comes next, and belongs to that."""
+        self.held[:0] = data
+
     def is_whole(self) -> bool:
         return self.framing.is_whole(self.held)
 

@@ -132,6 +132,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: Connection) -> None:
         """Waits until a request is whole, where gunicorn would have a thread wait for it."""
+        conn.incoming.put_back(conn.parser.unreader.take_buffered())
         conn.sock.setblocking(False)
         conn.incoming.begin(time.monotonic())
         self._waiting[conn] = None

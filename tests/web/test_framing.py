@@ -148,3 +148,13 @@ def test_a_sender_is_late_with_its_head_and_with_its_body() -> None:
 
     assert [head.is_late(now, 10, 30) for now in (9, 11)] == [False, True]
     assert [body.is_late(now, 10, 30) for now in (11, 30.5, 32)] == [False, False, True]
+
+
+def test_what_was_read_too_far_is_the_beginning_of_the_next_request() -> None:
+    incoming = Incoming()
+    incoming.begin(0.0)
+    incoming.take_in(NEXT[5:])
+    incoming.put_back(NEXT[:5])
+    assert incoming.is_whole()
+    incoming.hand_over()
+    assert incoming.recv(8192) == NEXT

@@ -14,7 +14,7 @@ from tests import live
 from tests.live import Gateway
 from tests.senders import Sender, task
 
-BODY_TIMEOUT = 2.5
+BODY_TIMEOUT = 4.0
 LIMIT = 200_000
 POST = b"POST /fhir/$process-message HTTP/1.1\r\nHost: g\r\nContent-Type: application/fhir+json\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
@@ -182,10 +182,9 @@ def test_a_length_with_many_zeros_is_the_length_that_it_is(gateway: Gateway) -> 
     with closing(connected(gateway, POST + b"Content-Length: %022d\r\n\r\n" % len(smuggled))) as connection:
         time.sleep(0.3)
         connection.sendall(smuggled + HEALTH)
-        first, second = answer(connection), answer(connection)
-
-    assert (first[0], second[0]) == (400, 200)
-    assert issue_code(first[1]) == "structure"
+        first = answer(connection)
+        assert (first[0], issue_code(first[1]), first[2]) == (400, "structure", False)
+        assert answer(connection)[0] == 200
 
 
 def test_very_many_small_chunks_are_too_much(gateway: Gateway) -> None:
