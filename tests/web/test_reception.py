@@ -48,14 +48,13 @@ def connected(gateway: Gateway, *sent: bytes) -> socket.socket:
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes, bool]:
-    """The status, the body, and whether the connection was ended after it."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += _more(connection)
-    head, _, body = data.partition(b"\r\n\r\n")
+    """The status, the body, and whether the connection was ended after it; a further answer is left for later."""
+    head, body = b"", b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += _more(connection, 1)
     lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
     while lengths and len(body) < int(lengths[0]):
-        body += _more(connection)
+        body += _more(connection, int(lengths[0]) - len(body))
     return int(head.split()[1]), body, _is_ended(connection)
 
 
@@ -70,8 +69,8 @@ def _is_ended(connection: socket.socket) -> bool:
         connection.settimeout(DEADLINE)
 
 
-def _more(connection: socket.socket) -> bytes:
-    data = connection.recv(65536)
+def _more(connection: socket.socket, most: int = 65536) -> bytes:
+    data = connection.recv(most)
     assert data, "the connection ended without an answer"
     return data
 
