@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway import metrics
 from gateway.errors import Issue
+from gateway.fhir import dialects
 from gateway.fhir.check import check, profiles
-from gateway.fhir.check.levels import Levels
+from gateway.fhir.check.levels import Level, Levels
 from gateway.fhir.check.profiles import Profile, ProfileError, Profiles
 from gateway.fhir.definitions import Version
 from gateway.fhir.json import Resource
 from gateway.fhir.references import Entries
+from gateway.partners import Partner
 from gateway.settings import Settings, SettingsError
 
+_NONE: Mapping[str, Level] = {}
+_MOST_SENDERS = 1000
 _MOST_OF_A_KIND = 3
 """Warnings of one rule in a reply: whoever sends a hundred makes them all in the same way."""
 
@@ -24,14 +30,28 @@ class Checking:
             self.profiles: Profiles = profiles.load(in_force.profiles)
         except ProfileError as error:
             raise SettingsError(*error.sentences) from None
-        self._levels = Levels(in_force.check_levels)
-        self._levels_of = {
-            sender: Levels({**in_force.check_levels, **levels}) for sender, levels in in_force.check_levels_of.items()
-        }
+        self._changes = in_force.check_levels
+        self._changes_of = in_force.check_levels_of
+        self._levels: dict[object, Levels] = {}
 
-    def levels_for(self, source_endpoint: str | None) -> Levels:
-        """The levels for the sender with this MessageHeader.source.endpoint."""
-        return self._levels_of.get(source_endpoint or "", self._levels)
+    def levels_for(
+        self, source_endpoint: str | None, partner: Partner | None = None, dialect: str | None = None
+    ) -> Levels:
+        """The levels for the sender with this MessageHeader.source.endpoint, for the partner that it is, if it is one,
+        and for the dialect that the message is in.
+
+        Those of the partner come before those of the endpoint, these before the dialect's, then those for everybody.
+        """
+        own = partner.checking if partner is not None else ()
+        of_dialect = dialects.get(dialect).pack.checking if dialect is not None else ()
+        of_endpoint = self._changes_of.get(source_endpoint or "", _NONE)
+        key = (source_endpoint if of_endpoint else None, own, of_dialect)
+        if (known := self._levels.get(key)) is not None:
+            return known
+        if len(self._levels) >= _MOST_SENDERS:
+            self._levels.clear()
+        levels = self._levels[key] = Levels({**self._changes, **dict(of_dialect), **of_endpoint, **dict(own)})
+        return levels
 
     def check(
         self,
@@ -45,14 +65,20 @@ class Checking:
         return check(resource, version, levels=levels, known=self.profiles, profile=profile, entries=entries)
 
     def check_message(
-        self, bundle: Resource, version: Version, source_endpoint: str | None, entries: Entries | None
+        self,
+        bundle: Resource,
+        version: Version,
+        source_endpoint: str | None,
+        entries: Entries | None,
+        partner: Partner | None = None,
+        dialect: str | None = None,
     ) -> list[Issue]:
         """What the reply to a message tells its sender: all errors, some warnings of each kind, no mere advice.
 
         What a reference means that is not in the Bundle is for the handlers to say, who know what has been kept, unless
         it is to be refused.
         """
-        levels = self.levels_for(source_endpoint).without_advice()
+        levels = self.levels_for(source_endpoint, partner, dialect).without_advice()
         known, most = self.profiles, _MOST_OF_A_KIND
         issues = check(bundle, version, levels=levels, known=known, entries=entries, most_alike=most)
         metrics.checked(issue.rule for issue in issues if issue.rule)

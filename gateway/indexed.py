@@ -8,7 +8,7 @@ from datetime import datetime
 from gateway.errors import Issue, Refused
 from gateway.fhir.identity import OWN_SENDER, key
 from gateway.fhir.policy.model import Policy
-from gateway.fhir.search import SEARCHED, terms_for, tokens_of
+from gateway.fhir.search import SEARCHED, creator_tokens, terms_for, tokens_of, waiting_tokens
 from gateway.fhir.task.deadlines import deadline_of
 from gateway.kept import Kept, kept_of
 from gateway.store import resources, search_keys, searching
@@ -58,4 +58,5 @@ def _tokens(kept: Kept | None) -> Set[bytes]:
     """None for what the gateway keeps for itself."""
     if kept is None or kept.resource_type not in SEARCHED or kept.sender == OWN_SENDER:
         return frozenset()
-    return tokens_of(kept.resource)
+    creators = creator_tokens(kept.resource_type, kept.sender.split(" ", 1))
+    return tokens_of(kept.resource).union(creators, waiting_tokens(kept.resource))

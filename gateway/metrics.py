@@ -47,6 +47,43 @@ _checked = Counter(
     ("rule",),
 )
 
+_responded = Counter(
+    "fhir_gateway_responses",
+    "Responses to what partners were told, by their code and by what they came to: closed, again, known, unknown, "
+    "foreign.",
+    ("code", "outcome"),
+)
+_delivered = Counter(
+    "fhir_gateway_deliveries",
+    "Calls of recipients, by partner and outcome: delivered, refused, busy, failed, unreachable or forbidden.",
+    ("partner", "outcome"),
+)
+_delivering = Histogram(
+    "fhir_gateway_delivery_seconds", "Seconds a call took, by partner.", ("partner",), buckets=_SECONDS
+)
+_dead_letters = Counter("fhir_gateway_dead_letters", "What was set aside for the operator, by partner.", ("partner",))
+_trouble = Counter(
+    "fhir_gateway_delivery_trouble", "How often trouble with a partner began and ended.", ("partner", "what")
+)
+
+
+def responded(code: str, outcome: str) -> None:
+    _responded.labels(code, outcome).inc()
+
+
+def delivered(partner: str, outcome: str, seconds: float) -> None:
+    _delivered.labels(partner, outcome).inc()
+    _delivering.labels(partner).observe(seconds)
+
+
+def dead_letters(partner: str, how_many: int) -> None:
+    _dead_letters.labels(partner).inc(how_many)
+
+
+def trouble(partner: str, what: str) -> None:
+    """`what`: began or ended."""
+    _trouble.labels(partner, what).inc()
+
 
 def received(event: str, outcome: str) -> None:
     _received.labels(event, outcome).inc()
@@ -78,10 +115,10 @@ class Depth:
     oldest: datetime | None = None
 
 
-def exposition(depths: list[Depth]) -> bytes:
-    """All metrics in Prometheus' text format: the processes' own, and the depths as they are now."""
+def exposition(depths: list[Depth], open_circuits: int = 0) -> bytes:
+    """All metrics in Prometheus' text format: the processes' own, the depths and the open circuits as they are now."""
     now = CollectorRegistry()
-    now.register(_Depths(depths))
+    now.register(_Depths(depths, open_circuits))
     return generate_latest(_counted()) + generate_latest(now)
 
 
@@ -99,8 +136,9 @@ def _counted() -> CollectorRegistry:
 
 
 class _Depths(Collector):
-    def __init__(self, depths: list[Depth]) -> None:
+    def __init__(self, depths: list[Depth], open_circuits: int) -> None:
         self._depths = depths
+        self._open_circuits = open_circuits
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         labels = ("box", "state")
@@ -110,4 +148,5 @@ class _Depths(Collector):
             rows.add_metric((depth.box, depth.state), depth.rows)
             if depth.oldest is not None:
                 ages.add_metric((depth.box, depth.state), (datetime.now(UTC) - depth.oldest).total_seconds())
-        yield from (rows, ages)
+        told = "Recipients that nothing but probes is sent to, because calls of them fail."
+        yield from (rows, ages, GaugeMetricFamily("fhir_gateway_circuits_open", told, self._open_circuits))

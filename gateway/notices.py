@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 log = structlog.get_logger()
 
 _CHANNEL = "fhir-gateway:processed"
-_BEAT = "fhir-gateway:worker:"
+_RUNG = "fhir-gateway:rung:"
+_RUNG_SECONDS = 10
 _BEAT_SECONDS = 60
 _RECONNECT_SECONDS = 0.5
 
@@ -31,8 +32,10 @@ class Beat:
 class Notices:
     """The publishing side, and the workers' signs of life. Redis being away is never an error here."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, kind: str = "worker") -> None:
+        """`kind` is that of the workers that are heard of: worker or deliverer."""
         self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
+        self._beat = f"fhir-gateway:{kind}:"
 
     def announce(self, message_ids: Sequence[int]) -> None:
         """Wakes whoever waits for these messages: they are processed, or have failed."""
@@ -42,19 +45,30 @@ class Notices:
         except RedisError as error:
             log.warning("notice not sent", messages=len(message_ids), cause=type(error).__name__)
 
+    def ring(self, recipient: str) -> bool:
+        """Whether nobody has rung for the recipient since `heed`; who has counts for a few seconds."""
+        with suppress(RedisError):
+            return bool(self._redis.set(_RUNG + recipient, "", nx=True, ex=_RUNG_SECONDS))
+        return False
+
+    def heed(self, recipient: str) -> None:
+        """From now on the recipient is to be rung for anew."""
+        with suppress(RedisError):
+            self._redis.delete(_RUNG + recipient)
+
     def beat(self, worker: str, begun: int) -> None:
         """A worker's sign of life."""
         with suppress(RedisError):
-            self._redis.set(_BEAT + worker, str(begun), ex=_BEAT_SECONDS)
+            self._redis.set(self._beat + worker, str(begun), ex=_BEAT_SECONDS)
 
     def find_beat(self, worker: str) -> Beat | None:
         """The worker's last sign of life, None when there was none for a minute. Raises RedisError."""
-        found = self._redis.get(_BEAT + worker)
+        found = self._redis.get(self._beat + worker)
         return Beat(int(found)) if isinstance(found, str) else None
 
     def has_worker(self) -> bool:
         """Whether any worker gave a sign of life within the last minute. Raises RedisError."""
-        return next(iter(self._redis.scan_iter(f"{_BEAT}*", count=1000)), None) is not None
+        return next(iter(self._redis.scan_iter(f"{self._beat}*", count=1000)), None) is not None
 
     def close(self) -> None:
         self._redis.close()

@@ -67,11 +67,18 @@ class Parties:
     def sender(self) -> Names:
         """What the sender of the message is known by. Raises as `check_sender`."""
         self.check_sender()
+        if self._proven is not None:
+            return self._proven.names
         endpoint = self._message.source_endpoint or ""
         return self._partners.recognise(self._claimed | ({endpoint} if _is_name(endpoint) else set()))
 
     def check_sender(self) -> None:
-        """Raises Refused (forbidden) when the sender says that it is a partner whose messages come from elsewhere."""
+        """Raises Refused (forbidden) when the sender says that it is a partner whose messages come from elsewhere.
+
+        Who has proved to be a partner is that partner: `gateway.authentication` has seen to what its message says.
+        """
+        if self._proven is not None:
+            return
         endpoint = self._message.source_endpoint or ""
         owner = self._partners.find({endpoint})
         others = self._partners.all(self._claimed) - ({owner} if owner else set())
@@ -79,10 +86,20 @@ class Parties:
         if len(others) > 1 or (others and owner) or (not is_ours and any(other.endpoints for other in others)):
             raise Refused(_not_its_endpoint(sorted(other.name for other in others), endpoint))
 
+    @property
+    def named_as_sender(self) -> frozenset[Partner]:
+        """The partners that the message says it is from: by its source endpoint, or by MessageHeader.sender."""
+        return self._partners.all(self._claimed | {self._message.source_endpoint or ""})
+
     @cached_property
     def sending_partner(self) -> Partner | None:
         """The partner that sent the message; None when it was somebody else. Raises as `sender`."""
-        return self._partners.find(self.sender)
+        return self._proven or self._partners.find(self.sender)
+
+    @cached_property
+    def _proven(self) -> Partner | None:
+        """The partner that has proved to be the sender; one that is no longer registered has proved nothing."""
+        return self._partners.called(self._message.partner) if self._message.partner else None
 
     @property
     def sender_reference(self) -> Resource | None:

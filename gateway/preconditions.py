@@ -26,7 +26,7 @@ def check(message: Message, records: Records) -> None:
         is_to_be_new = message.creates and entry.resource["resourceType"] != "Task"
         kept = records.find(entry) if is_to_be_new or _names_a_version(entry) else None
         if kept is not None and is_to_be_new:
-            issues.append(_is_known(entry, kept))
+            issues.append(_is_known(entry, kept, records))
         elif kept is not None:
             at_ours = records.is_at_own_address(entry)
             issues += check_version(kept.version, entry.resource, at_ours, kept.id, entry.path)
@@ -34,11 +34,12 @@ def check(message: Message, records: Records) -> None:
         raise Refused(*issues)
 
 
-def _is_known(entry: Entry, kept: Kept) -> Issue:
-    text = (
-        f"The gateway keeps {kept.reference} under this identifier. Read that one, and update it if it is yours; or "
-        "give the new one an identifier that was not used before."
-    )
+def _is_known(entry: Entry, kept: Kept, records: Records) -> Issue:
+    """What is another's is not named: who may not see it must not learn where it is."""
+    is_own = records.parties.has_sent(kept.sender)
+    known = f"The gateway keeps {kept.reference} under this identifier. Read that one, and update it"
+    others = f"Another party's {kept.resource_type} has this identifier. Refer to it by that, if it is meant"
+    text = f"{known if is_own else others}; or give the new one an identifier that was not used before."
     return Issue("duplicate", text, f"{entry.path}.identifier")
 
 

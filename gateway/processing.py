@@ -18,16 +18,21 @@ import structlog
 from gateway import preconditions
 from gateway.checking import Checking
 from gateway.errors import Conflict, DatabaseUnavailable, Issue, Refused, TookTooLong
-from gateway.fhir.message import Message, Ourselves, Resource
-from gateway.fhir.received import read_received
+from gateway.fhir import dialects
+from gateway.fhir.dialects import Manner
+from gateway.fhir.message import Message, Ourselves, ResponseCode
+from gateway.kept import Kept
+from gateway.partners import Partner
+from gateway.recognition import read_kept
 from gateway.records import Records
-from gateway.replies import keep_reply, write_reply
+from gateway.replies import Written, keep_reply, write_answer
 from gateway.routing import Handler, Registry
 from gateway.store import inbox
 from gateway.store.database import Connection, Database, savepoint
 from gateway.store.inbox import Waiting
+from gateway.subscriptions import Directory
 from gateway.telling import Teller, Telling, keep_messages, keep_notifications
-from gateway.terms import Terms
+from gateway.terms import Standing
 
 log = structlog.get_logger()
 
@@ -55,7 +60,7 @@ class _CarriedOut:
 
     head: Waiting
     records: Records | None
-    reply: Resource
+    answer: Written
     now: datetime
     told: Sequence[Telling] = ()
 
@@ -72,7 +77,7 @@ class Processor:
         registry: Registry,
         ourselves: Ourselves,
         checking: Checking,
-        terms: Terms,
+        terms: Standing,
         retry_schedule: Sequence[float],
         guard: Guard = nullcontext,
     ) -> None:
@@ -83,6 +88,7 @@ class Processor:
         self._terms = terms
         self._retry_schedule = retry_schedule
         self._guard = guard
+        self._subscriptions = Directory(database, ourselves.base_url)
 
     def find_due(self, lanes: Sequence[str]) -> list[Waiting]:
         """The oldest message of each lane, where it is due: those behind it wait for it."""
@@ -145,22 +151,40 @@ class Processor:
             return None
 
     def _call_handler(self, head: Waiting) -> _CarriedOut:
-        message, now = read_received(head.body, head.media_type, head.received_at, head.wrapping), datetime.now(UTC)
-        handler, issues = self._find_handler(message)
+        now, terms, subscribed = datetime.now(UTC), self._terms.current(), self._subscriptions.current()
+        message, partner = read_kept(head, terms.partners)
+        handler, issues = self._find_handler(message, partner, head.manner)
         if handler is None:
-            return _CarriedOut(head, None, write_reply(message, "fatal-error", self._ourselves, now, issues), now)
+            return _CarriedOut(head, None, self._answer(head, message, "fatal-error", now, issues), now)
         with self._database.reading() as connection:
-            records = Records(message, connection, now, self._ourselves.base_url, self._terms)
+            records = Records(message, connection, now, self._ourselves.base_url, terms)
             try:
                 records.parties.check_sender()
                 preconditions.check(message, records)
-                answer = handler.function(message, records)
+                reply = handler.function(message, records)
             except Refused as refused:
-                reply = write_reply(message, "fatal-error", self._ourselves, now, [*issues, *refused.issues])
-                return _CarriedOut(head, None, reply, now)
-            told = Teller(message, records, self._ourselves, now).tell(answer.focus)
-        reply = write_reply(message, "ok", self._ourselves, now, [*issues, *answer.issues], answer.focus)
-        return _CarriedOut(head, records, reply, now, told)
+                told, is_more = [*issues, *refused.issues], _is_more_queued(head, partner, records)
+                answer = self._answer(head, message, "fatal-error", now, told, is_more_queued=is_more)
+                return _CarriedOut(head, None, answer, now)
+            tellings = Teller(message, records, self._ourselves, now, subscribed).tell(reply.focus)
+            is_more = _is_more_queued(head, partner, records)
+        told = [*issues, *reply.issues]
+        answer = self._answer(head, message, "ok", now, told, reply.focus, is_more_queued=is_more)
+        return _CarriedOut(head, records, answer, now, tellings)
+
+    def _answer(
+        self,
+        head: Waiting,
+        message: Message,
+        code: ResponseCode,
+        now: datetime,
+        issues: Sequence[Issue],
+        focus: Sequence[Kept] = (),
+        *,
+        is_more_queued: bool = False,
+    ) -> Written:
+        ourselves = self._ourselves
+        return write_answer(message, head.manner, code, ourselves, now, issues, focus, is_more_queued=is_more_queued)
 
     def _keep_together(self, ready: Sequence[_CarriedOut], outcomes: dict[int, str | None]) -> list[_CarriedOut]:
         """Keeps what came of several messages in one transaction. Returns those that are to be kept alone."""
@@ -212,14 +236,19 @@ class Processor:
     def _fail(self, head: Waiting, error: BaseException) -> str | None:
         return self.record_failure(head, "".join(traceback.format_exception(error)), type(error).__name__)
 
-    def _find_handler(self, message: Message) -> tuple[Handler | None, Sequence[Issue]]:
+    def _find_handler(
+        self, message: Message, partner: Partner | None, manner: str | None
+    ) -> tuple[Handler | None, Sequence[Issue]]:
         """The handler of a sound message, or None; and what was found wrong with it."""
+        if message.refusal:
+            return None, message.refusal
         try:
             handler = self._registry.get(message)
         except Refused as refused:
             return None, refused.issues
         entries = message.entries if message.sent is message.bundle else None
-        issues = self._checking.check_message(message.sent, message.version, message.source_endpoint, entries)
+        endpoint, dialect = message.source_endpoint, Manner.read(manner).dialect if manner else None
+        issues = self._checking.check_message(message.sent, message.version, endpoint, entries, partner, dialect)
         is_sound = not any(issue.severity in ("fatal", "error") for issue in issues)
         return (handler if is_sound else None), issues
 
@@ -231,14 +260,21 @@ def _keep(connection: Connection, carried_out: _CarriedOut) -> str | None:
         return None
     if carried_out.records is not None:
         carried_out.records.flush(connection, head.id)
-    keep_reply(connection, head.id, carried_out.reply, head, carried_out.now)
-    keep_messages(connection, head.id, carried_out.told, carried_out.now)
-    outcome: str = carried_out.reply["entry"][0]["resource"]["response"]["code"]
-    return outcome
+    keep_reply(connection, head.id, carried_out.answer, head, carried_out.now)
+    keep_messages(connection, head.id, head.lane, carried_out.told, carried_out.now)
+    return carried_out.answer.code
+
+
+def _is_more_queued(head: Waiting, partner: Partner | None, records: Records) -> bool:
+    """Whether something waits to be polled by the sender; looked at where its dialect says so in an answer."""
+    if partner is None or partner.tell != "poll" or head.manner is None:
+        return False
+    return dialects.get(partner.dialect).pack.queued_tag is not None and records.queue.is_more(partner)
 
 
 def _keep_notifications(connection: Connection, kept: Sequence[_CarriedOut]) -> None:
-    keep_notifications(connection, [(one.head.id, telling, one.now) for one in kept for telling in one.told])
+    told = [(one.head.id, one.head.lane, telling, one.now) for one in kept for telling in one.told]
+    keep_notifications(connection, told)
 
 
 def _storable(text: str) -> str:

@@ -11,23 +11,30 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gateway.errors import Issue
-from gateway.fhir import json
+from gateway.fhir import dialects, json
+from gateway.fhir.dialects import Dialect, Manner
 from gateway.fhir.identity import identifier_keys, key, own_key
 from gateway.fhir.lanes import MOST_KEYS, find_lane
 from gateway.fhir.message import Message, Ourselves, content_hash
 from gateway.fhir.references import Entry
-from gateway.replies import keep_reply, write_reply
+from gateway.identities import Known, find_identity
+from gateway.replies import keep_reply, write_answer
 from gateway.routing import Registry
 from gateway.store import inbox, resources
 from gateway.store.database import Connection, Database
 from gateway.store.inbox import Arrival, Seen
+
+Closing = Literal["closed", "again", "known", "unknown", "foreign", "refused"]
+"""What a response came to: it closed its request; has it sent again; was not the first; answers nothing that was sent;
+answers what somebody else was sent; is not taken for its sender's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What came with a message: its exact bytes and media type, and how its answer is wanted.
 
-    `wrapping` is there when it came by REST: see `gateway.fhir.wrapping`.
+    `wrapping` is there when it came by REST: see `gateway.fhir.wrapping`; `manner` when it is in a dialect: see
+    `gateway.fhir.dialects`. `party` is the registered partner that it is taken to come from, proved or not.
     """
 
     body: bytes
@@ -37,15 +44,23 @@ class Submission:
     later: bool
     request_id: str
     wrapping: str | None = None
+    manner: str | None = None
+    party: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Where a message is kept, and what it is: only a `new` one has its lane put on the queue."""
+    """Where a message is kept, and what it is: only a `new` one has its lane put on the queue.
+
+    `due_to` is to whom the refusal of a `refused` one is to be sent now. `came_to` says what became of what a response
+    answers: `gateway.correlation`.
+    """
 
     message_id: int
     kind: Literal["new", "repeat", "refused", "response"]
     lane: str
+    due_to: str | None = None
+    came_to: Closing | None = None
 
 
 def receive(
@@ -57,7 +72,8 @@ def receive(
     own, which its reply refuses. Raises NotAMessage when it is about more than can be put in order.
     """
     known_as, own_ids = find_lane(message, ourselves.base_url)
-    arrival = _arrival(registry, message, submission)
+    dialect = _dialect(submission)
+    arrival = _arrival(registry, message, submission, dialect)
 
     def keep(connection: Connection) -> Received:
         keys = [*known_as, *_keys_of_own(connection, own_ids)][:MOST_KEYS] if own_ids else known_as
@@ -66,10 +82,11 @@ def receive(
         if added is not None:
             return Received(added, "new" if placed.state == "new" else "response", placed.lane)
         seen = inbox.find_seen(connection, placed.bundle_key, placed.header_key)
-        conflict = _find_conflict(message, placed, seen)
+        conflict = _find_conflict(message, placed, seen, dialect)
         if conflict is None:
             return Received(seen[0].id, "repeat", placed.lane)
-        return Received(_keep_refused(connection, placed, message, conflict, ourselves), "refused", placed.lane)
+        kept = _keep_refused(connection, placed, message, conflict, ourselves)
+        return Received(kept, "refused", placed.lane, placed.recipient if placed.reply_to else None)
 
     return database.attempt(keep)
 
@@ -83,21 +100,26 @@ def _keys_of_own(connection: Connection, ids: list[str]) -> Iterator[bytes]:
             yield from known_as or [own_key("Task", task_id)]
 
 
-def _arrival(registry: Registry, message: Message, submission: Submission) -> Arrival:
-    handler = registry.find(message)
-    is_consequence = handler is None or handler.category == "consequence"
-    by_header_alone = (is_consequence or message.bundle_id is None) and message.identifier is None
-    sender, bundle_id, header_id = message.sender, message.bundle_id, message.header_id
+def _dialect(submission: Submission) -> Dialect:
+    return dialects.COW if submission.manner is None else dialects.get(Manner.read(submission.manner).dialect)
+
+
+def _arrival(registry: Registry, message: Message, submission: Submission, dialect: Dialect) -> Arrival:
+    known_as = find_identity(message, dialect, submission.manner)
+    bundle_key, header_key = (known_as.key, None) if known_as else _keys(registry, message)
+    sender = message.sender
+    # What R5 renews in a Bundle, R4 does not: the hash is of what is understood, but of what was said in a dialect.
+    content = message.bundle if submission.manner is None else message.sent
     return Arrival(
         sender=sender,
-        bundle_id=bundle_id,
-        header_id=header_id,
-        bundle_key=_bundle_key(message),
-        header_key=key("header", sender, header_id) if header_id and by_header_alone else None,
+        bundle_id=message.bundle_id,
+        header_id=message.header_id,
+        bundle_key=bundle_key,
+        header_key=header_key,
         event_system=message.event.system,
         event_code=message.event.code,
         lane=key("sender", sender).hex(),
-        content_hash=content_hash(message.bundle, message.version),
+        content_hash=content_hash(content, message.version),
         media_type=submission.media_type,
         body=submission.body,
         reply_format=submission.reply_format,
@@ -106,8 +128,20 @@ def _arrival(registry: Registry, message: Message, submission: Submission) -> Ar
         request_id=submission.request_id,
         received_at=message.received_at,
         wrapping=submission.wrapping,
+        partner=message.partner,
+        manner=submission.manner,
+        recipient=(submission.party or submission.reply_to) if submission.later else None,
         state="done" if message.is_response else "new",
     )
+
+
+def _keys(registry: Registry, message: Message) -> tuple[bytes | None, bytes | None]:
+    """By what FHIR itself knows a message, and the MessageHeader.id where that alone makes a repeat."""
+    handler = registry.find(message)
+    is_consequence = handler is None or handler.category == "consequence"
+    by_header_alone = (is_consequence or message.bundle_id is None) and message.identifier is None
+    sender, header_id = message.sender, message.header_id
+    return _bundle_key(message), key("header", sender, header_id) if header_id and by_header_alone else None
 
 
 def _bundle_key(message: Message) -> bytes | None:
@@ -117,8 +151,13 @@ def _bundle_key(message: Message) -> bytes | None:
     return key("bundle", message.sender, message.bundle_id) if message.bundle_id else None
 
 
-def _find_conflict(message: Message, arrival: Arrival, seen: list[Seen]) -> Issue | None:
+def _find_conflict(message: Message, arrival: Arrival, seen: list[Seen], dialect: Dialect) -> Issue | None:
     """Why a message whose identity was seen before is not simply a repeat; None when it is one."""
+    known_as = find_identity(message, dialect, arrival.manner)
+    if known_as is not None:
+        if any(before.content_hash != arrival.content_hash for before in seen):
+            return _changed(known_as.name, known_as.value, known_as.path)
+        return _repeated(known_as) if _refuses(dialect, seen, message) else None
     if message.identifier is not None:
         is_repeat = all(before.content_hash == arrival.content_hash for before in seen)
         return None if is_repeat else _changed("Bundle.identifier", message.identifier[1], "Bundle.identifier")
@@ -133,11 +172,26 @@ def _find_conflict(message: Message, arrival: Arrival, seen: list[Seen]) -> Issu
             if arrival.header_id:
                 return _changed("MessageHeader.id", arrival.header_id, "Bundle.entry[0].resource.id")
             return _changed("Bundle.id", arrival.bundle_id or "", "Bundle.id")
+    if seen and _refuses(dialect, seen, message):
+        return _repeated(Known("MessageHeader.id", message.quoted_id, "Bundle.entry[0].resource.id", b""))
     return None
 
 
+def _refuses(dialect: Dialect, seen: list[Seen], message: Message) -> bool:
+    """Whether a repeat is refused; one of what is not answered yet waits for that answer, whatever the dialect says."""
+    return dialect.duplicate == "refuse" and not message.is_response and all(one.state == "done" for one in seen)
+
+
+def _repeated(known_as: Known) -> Issue:
+    text = (
+        f"The message with the {known_as.name} {known_as.value} was received before, and has been answered. It takes "
+        "effect once."
+    )
+    return Issue("duplicate", text, known_as.path)
+
+
 def _changed(name: str, value: str, path: str) -> Issue:
-    renewed = name if name == "Bundle.identifier" else "Bundle.id and a new MessageHeader.id"
+    renewed = "Bundle.id and a new MessageHeader.id" if name in ("Bundle.id", "MessageHeader.id") else name
     text = (
         f"A message with the {name} {value} was received before, with other content. It stays as it was received. "
         f"Send the changed message with a new {renewed}."
@@ -158,6 +212,7 @@ def _keep_refused(
     if added is None:
         return inbox.find_seen(connection, refused.bundle_key, None)[0].id
     if not message.is_response:
-        reply = write_reply(message, "fatal-error", ourselves, message.received_at, [conflict])
-        keep_reply(connection, added, reply, refused, message.received_at)
+        now = message.received_at
+        answer = write_answer(message, refused.manner, "fatal-error", ourselves, now, [conflict])
+        keep_reply(connection, added, answer, refused, now)
     return added

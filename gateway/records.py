@@ -13,14 +13,7 @@ from gateway import indexed
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
 from gateway.fhir.emptiness import without_empty
-from gateway.fhir.identity import (
-    OWN_SENDER,
-    Keys,
-    keys_of,
-    own_address,
-    own_key,
-    reference_keys,
-)
+from gateway.fhir.identity import OWN_SENDER, Keys, keys_of, own_address, own_key, reference_keys
 from gateway.fhir.message import Message, Resource, instant
 from gateway.fhir.policy.model import Roles
 from gateway.fhir.references import Entry, references_in, rewrite
@@ -28,6 +21,7 @@ from gateway.fhir.task.elements import check_no_task
 from gateway.kept import Kept, kept_of, said_by
 from gateway.parties import Meant, Parties
 from gateway.partners import Names
+from gateway.queued import Queue
 from gateway.reading import Reading, ids_in, keys_in, named_by
 from gateway.store import resources
 from gateway.store.database import Connection
@@ -50,6 +44,7 @@ class Records:
     def __init__(self, message: Message, connection: Connection, now: datetime, base_url: str, terms: Terms) -> None:
         self.policy = terms.policy
         self.parties = Parties(message, terms.partners, self._mean)
+        self.queue = Queue(connection, now)
         self._reading = Reading(connection)
         self._message = message
         self._base_url = base_url
@@ -228,12 +223,18 @@ class Records:
         there = (self._written.get(resource_id) or (kept_of(row) if row else None) for resource_id, row in rows)
         return [kept for kept in there if kept is not None]
 
+    def addresses_of(self, keys: Iterable[bytes]) -> list[str]:
+        """The `Type/id` of what is known by these keys of identity, of what the message makes too."""
+        made = [self._written[id_].reference for key in keys if (id_ := self._identifiers.get(key)) in self._written]
+        return made + [f"{row.type}/{row.id}" for row in self._reading.read_keys(keys).values()]
+
     def flush(self, connection: Connection, message_id: int) -> None:
         """Writes what was kept. Raises Conflict when another transaction came first."""
         indexed.write(connection, self.changes, message_id, self.policy, self._now)
         resources.add_identifiers(connection, self._identifiers)
         resources.set_addresses(connection, self._addresses)
         self._reading.check(connection, self._written.keys(), self._identifiers.keys())
+        self.queue.flush(connection)
 
     @cached_property
     def _known(self) -> dict[bytes, Row]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from gateway.errors import Issue
-from gateway.fhir import formats
-from gateway.fhir.definitions import is_resource
-from gateway.fhir.message import Message, Ourselves, Resource, ResponseCode, compose_reply
+from gateway.fhir import dialects, formats
+from gateway.fhir.definitions import Version, is_resource
+from gateway.fhir.dialects import Composed, Dialect, Manner
+from gateway.fhir.message import ID, Message, Ourselves, Resource, ResponseCode, compose_reply
 from gateway.fhir.outcome import operation_outcome
 from gateway.fhir.references import rewrite
 from gateway.fhir.versions import from_r4
+from gateway.fhir.versions.telling import find_event_code, find_header
+from gateway.identities import bundle_identifier
 from gateway.kept import Kept
 from gateway.store import outbox
 from gateway.store.database import Connection
@@ -23,8 +27,12 @@ _KEPT = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
 class Wanted(Protocol):
-    """How an answer is wanted: the format, whether later, and where."""
+    """How an answer is wanted: the format, whether later, where and by whom, and in the order of which lane."""
 
+    @property
+    def lane(self) -> str: ...
+    @property
+    def recipient(self) -> str | None: ...
     @property
     def reply_format(self) -> str: ...
     @property
@@ -33,23 +41,69 @@ class Wanted(Protocol):
     def later(self) -> bool: ...
 
 
-def write_reply(
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer as it is to be sent: a resource in this version, or nothing; with its status of HTTP (None: 200)."""
+
+    code: ResponseCode
+    header_id: str
+    resource: Resource | None
+    version: Version
+    event_code: str | None
+    http_status: int | None = None
+
+
+def write_answer(
     message: Message,
+    manner: str | None,
     code: ResponseCode,
     ourselves: Ourselves,
     now: datetime,
     issues: Sequence[Issue] = (),
     focus: Sequence[Kept] = (),
-) -> Resource:
-    """The response message, in the version of the request; `issues` become its OperationOutcome, `focus` its focus.
+    *,
+    is_more_queued: bool = False,
+) -> Written:
+    """The answer to a message in the words of its sender's dialect: `Manner.write`, None for the gateway's own.
 
-    What one of the versions has no place for is said in the OperationOutcome too.
+    `issues` become its OperationOutcome, `focus` its focus. What one of the versions has no place for is said in the
+    OperationOutcome too. `is_more_queued`: something waits to be polled by its sender.
     """
     resources = _linked(focus, message, ourselves)
     lost = [issue for resource in resources for issue in from_r4(resource, message.version)[1]]
     told = [*issues, *message.lost, *lost]
-    outcome = operation_outcome(told) if told else None
-    return from_r4(compose_reply(message, code, ourselves, now, resources, outcome), message.version)[0]
+    reply = compose_reply(message, code, ourselves, now, resources, operation_outcome(told) if told else None)
+    header_id = reply["entry"][0]["resource"]["id"]
+    if manner is None:
+        made = from_r4(reply, message.version)[0]
+        return Written(code, header_id, made, formats.told(made), message.event.code)
+    dialect = dialects.get(Manner.read(manner).dialect)
+    _quote(reply, message, dialect)
+    answer = dialect.answer(message, Composed(reply, code, told, resources))
+    if answer.resource is None:
+        return Written(code, header_id, None, message.version, None, answer.status)
+    if is_more_queued and dialect.pack.queued_tag:
+        _add_tag(answer.resource, *dialect.pack.queued_tag)
+    made = from_r4(answer.resource, message.version)[0]
+    return Written(code, header_id, made, message.version, find_event_code(answer.resource), answer.status)
+
+
+def _quote(reply: Resource, message: Message, dialect: Dialect) -> None:
+    """Has the reply name the request by the identity that the dialect's partners look for."""
+    quoted = message.bundle_id
+    if dialect.quoted == "bundle-identifier":
+        identifier = bundle_identifier(message.sent)
+        quoted = identifier[1].removeprefix("urn:uuid:") if identifier else None
+    if dialect.quoted != "header" and quoted and ID.fullmatch(quoted):
+        reply["entry"][0]["resource"]["response"]["identifier"] = quoted
+
+
+def _add_tag(resource: Resource, system: str, code: str) -> None:
+    """Has a message say so in its header, once; what is none has no place for it."""
+    header = find_header(resource)
+    if header is not None:
+        tags = header.setdefault("meta", {}).setdefault("tag", [])
+        tags += [] if {"system": system, "code": code} in tags else [{"system": system, "code": code}]
 
 
 def _linked(focus: Sequence[Kept], message: Message, ourselves: Ourselves) -> list[Resource]:
@@ -65,17 +119,32 @@ def _linked(focus: Sequence[Kept], message: Message, ourselves: Ourselves) -> li
     return [rewrite(kept.resource, partial(address, source=kept)) if others else kept.resource for kept in focus]
 
 
-def keep_reply(connection: Connection, message_id: int, reply: Resource, wanted: Wanted, now: datetime) -> None:
-    """Keeps a reply, in the transaction of the effects it tells of."""
-    header = reply["entry"][0]["resource"]
-    outbox.add(
-        connection,
+def keep_reply(connection: Connection, message_id: int, answer: Written, wanted: Wanted, now: datetime) -> None:
+    """Keeps an answer, in the transaction of the effects it tells of.
+
+    One that is wanted later is due where there is an address for it, else it waits to be polled.
+    """
+    is_sent_later = wanted.later and answer.resource is not None
+    later: outbox.State = "due" if wanted.reply_to else "queued"
+    entry = outbox.Entry(
         message_id=message_id,
-        header_id=header["id"],
-        response_code=header["response"]["code"],
+        kind="reply",
+        header_id=answer.header_id,
+        bundle_id=(answer.resource or {}).get("id"),
         format=wanted.reply_format,
-        content=formats.serialize(reply, wanted.reply_format, formats.told(reply)),
+        version=answer.version,
+        content=_serialized(answer, wanted.reply_format),
+        state=later if is_sent_later else "answered",
+        created_at=now,
+        lane=wanted.lane,
+        recipient=wanted.recipient if is_sent_later else None,
         destination=wanted.reply_to,
-        later=wanted.later,
-        now=now,
+        event_code=answer.event_code,
+        response_code=answer.code,
+        http_status=answer.http_status,
     )
+    outbox.add(connection, entry)
+
+
+def _serialized(answer: Written, name: str) -> bytes:
+    return b"" if answer.resource is None else formats.serialize(answer.resource, name, answer.version)

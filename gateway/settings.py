@@ -13,13 +13,16 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from gateway import settings_values as takes
+from gateway.fhir.keys import UnfitError, text
 
 if TYPE_CHECKING:
     from gateway.fhir.check.levels import Level
@@ -28,17 +31,10 @@ PREFIX = "GATEWAY_"
 CONFIG = "GATEWAY_CONFIG"
 DEFAULT_FILE = Path("conf/gateway.toml")
 DEFAULT_QUEUE = "messages"
+DELIVERY_SCHEDULE = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0)
 
 # Linux allows 108 bytes for a socket's path, macOS 104, each with the closing zero.
 LONGEST_SOCKET_PATH = 100
-
-_DATABASES = {
-    "sqlite": "sqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
-_BROKERS = {"redis": "redis", "rediss": "rediss", "unix": "unix", "redis+socket": "unix"}
 
 
 class SettingsError(Exception):
@@ -49,172 +45,73 @@ class SettingsError(Exception):
         self.sentences = sentences
 
 
-class _UnfitError(Exception):
-    """A value that is not what its setting takes; the text goes after "takes"."""
-
-
-# --- what a value may be: each reader turns a TOML value into the setting's own, or raises _UnfitError ----------------
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _UnfitError("a text that is not empty")
-    return value.strip()
-
-
-def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
-
-
-def _one_of(*words: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        for word in words:
-            if isinstance(value, str) and value.lower() == word.lower():
-                return word
-        raise _UnfitError("one of " + ", ".join(words))
-
-    return read
-
-
-def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[Any], Any]:
-    says = f"{'a whole number' if kind is int else 'a number'} from {least:g} to {most:.15g}"
-
-    def read(value: Any) -> Any:
-        accepted = int if kind is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, accepted) or not least <= value <= most:
-            raise _UnfitError(says)
-        return kind(value)
-
-    return read
-
-
-def _list_of(read_one: Callable[[Any], Any], says: str) -> Callable[[Any], tuple[Any, ...]]:
-    def read(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple) or not value:
-            raise _UnfitError(says)
-        try:
-            return tuple(read_one(item) for item in value)
-        except _UnfitError as wrong:
-            raise _UnfitError(f"{says} (each {wrong})") from None
-
-    return read
-
-
-def _queues(value: Any) -> Mapping[str, str]:
-    says = 'a table of event code and queue, like { "new-order" = "orders" }'
-    if not isinstance(value, Mapping):
-        raise _UnfitError(says)
-    for event, queue in value.items():
-        if not isinstance(queue, str) or not queue.replace("-", "").replace("_", "").isalnum():
-            raise _UnfitError(f"{says}; a queue's name has letters, digits, - and _ (see {event})")
-    return MappingProxyType(dict(value))
-
-
-def _levels(value: Any) -> Mapping[str, Level]:
-    return _levels_as(value, 'a table of rule and level, like { "dom-6" = "ignore" }')
-
-
-def _levels_of(value: Any) -> Mapping[str, Mapping[str, Level]]:
-    says = 'a table of sender and levels, like { "https://partner.example/fhir" = { "dom-6" = "ignore" } }'
-    if not isinstance(value, Mapping):
-        raise _UnfitError(says)
-    return MappingProxyType({sender: _levels_as(levels, says) for sender, levels in value.items()})
-
-
-def _levels_as(value: Any, says: str) -> Mapping[str, Level]:
-    if not isinstance(value, Mapping):
-        raise _UnfitError(says)
-    if value:
-        from gateway.fhir.check.levels import find_fault  # the rules are read only where they are named
-
-        if fault := find_fault(value):
-            raise _UnfitError(f"{says}; {fault}")
-    return MappingProxyType(dict(value))
-
-
-def _url(schemes: Mapping[str, str], says: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        scheme, colon, rest = _text(value).partition("://")
-        if not colon or scheme.lower() not in schemes:
-            raise _UnfitError(says)
-        return f"{schemes[scheme.lower()]}://{rest}"
-
-    return read
-
-
-def _web_url(value: Any) -> str:
-    url = _text(value).rstrip("/")
-    if not url.startswith(("http://", "https://")) or not urlsplit(url).netloc:
-        raise _UnfitError("an address that begins with http:// or https://")
-    return url
-
-
-_database_url = _url(_DATABASES, "sqlite:///path/to/file or postgresql://user:password@host:5432/database")
-_broker_url = _url(_BROKERS, "redis://host:6379/0, rediss://… or unix:///path/to/socket")
-
-
-def _redis_url(value: Any) -> str:
-    return _broker_url(value).replace("virtual_host=", "db=")
-
-
-_WORDS = _list_of(_text, "a list of Python packages")
-_SECONDS = _list_of(_number(float, 0, 604_800), "a list of seconds")
-_PATHS = _list_of(_path, "a list of files and directories")
-
-
 def _setting(default: Any, read: Callable[[Any], Any]) -> Any:
     metadata = {"read": read, "default": default}
     if isinstance(default, dict):
         return field(default_factory=lambda: MappingProxyType(default), hash=False, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=read not in (takes.database_url, takes.redis_url))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What is in force: seconds, bytes; an empty text means the default that __post_init__ works out."""
 
-    host: str = _setting("127.0.0.1", _text)
-    port: int = _setting(8080, _number(int, 1, 65_535))
-    var: Path = _setting(Path("var"), _path)  # noqa: RUF009 - a path is immutable
-    database_url: str = _setting("", _database_url)
-    redis_url: str = _setting("", _redis_url)
-    base_url: str = _setting("", _web_url)
-    endpoint: str = _setting("", _web_url)
-    name: str = _setting("fhir-gateway", _text)
-    web_processes: int = _setting(2, _number(int, 1, 256))
-    web_threads: int = _setting(16, _number(int, 1, 1024))
-    worker_processes: int = _setting(2, _number(int, 1, 256))
-    reply_timeout: float = _setting(20.0, _number(float, 0.1, 600))
-    body_timeout: float = _setting(30.0, _number(float, 0.1, 3600))
-    max_message_bytes: int = _setting(16 * 1024 * 1024, _number(int, 1024, 1024**3))
-    retry_schedule: tuple[float, ...] = _setting((1.0, 5.0, 30.0, 120.0, 600.0), _SECONDS)
-    handler_timeout: float = _setting(30.0, _number(float, 0.1, 3600))
-    lane_messages: int = _setting(100, _number(int, 1, 100_000))
-    lane_seconds: float = _setting(2.0, _number(float, 0.1, 600))
-    sweep_interval: float = _setting(1.0, _number(float, 0.05, 3600))
-    handlers: tuple[str, ...] = _setting(("handlers",), _WORDS)
-    queues: Mapping[str, str] = _setting({}, _queues)
-    check_levels: Mapping[str, Level] = _setting({}, _levels)
-    check_levels_of: Mapping[str, Mapping[str, Level]] = _setting({}, _levels_of)
-    profiles: tuple[Path, ...] = _setting((Path("conf/profiles"),), _PATHS)
-    policy: str = _setting("cow", _text)
-    policies: tuple[Path, ...] = _setting((Path("conf/policies"),), _PATHS)
-    partners: tuple[Path, ...] = _setting((Path("conf/partners"),), _PATHS)
-    log_level: str = _setting("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
-    log_format: str = _setting("", _one_of("json", "text"))
-    metrics_port: int = _setting(0, _number(int, 0, 65_535))
+    host: str = _setting("127.0.0.1", text)
+    port: int = _setting(8080, takes.number(int, 1, 65_535))
+    var: Path = _setting(Path("var"), takes.path)  # noqa: RUF009 - a path is immutable
+    database_url: str = _setting("", takes.database_url)
+    redis_url: str = _setting("", takes.redis_url)
+    base_url: str = _setting("", takes.web_url)
+    endpoint: str = _setting("", takes.web_url)
+    name: str = _setting("fhir-gateway", text)
+    web_processes: int = _setting(2, takes.number(int, 1, 256))
+    web_threads: int = _setting(16, takes.number(int, 1, 1024))
+    worker_processes: int = _setting(2, takes.number(int, 1, 256))
+    reply_timeout: float = _setting(20.0, takes.number(float, 0.1, 600))
+    body_timeout: float = _setting(30.0, takes.number(float, 0.1, 3600))
+    max_message_bytes: int = _setting(16 * 1024 * 1024, takes.number(int, 1024, 1024**3))
+    retry_schedule: tuple[float, ...] = _setting((1.0, 5.0, 30.0, 120.0, 600.0), takes.SECONDS)
+    handler_timeout: float = _setting(30.0, takes.number(float, 0.1, 3600))
+    delivery_schedule: tuple[float, ...] = _setting(DELIVERY_SCHEDULE, takes.SECONDS)
+    delivery_threads: int = _setting(16, takes.number(int, 2, 256))
+    lane_messages: int = _setting(100, takes.number(int, 1, 100_000))
+    lane_seconds: float = _setting(2.0, takes.number(float, 0.1, 600))
+    sweep_interval: float = _setting(1.0, takes.number(float, 0.05, 3600))
+    handlers: tuple[str, ...] = _setting(("handlers",), takes.WORDS)
+    queues: Mapping[str, str] = _setting({}, takes.queues)
+    check_levels: Mapping[str, Level] = _setting({}, takes.levels)
+    check_levels_of: Mapping[str, Mapping[str, Level]] = _setting({}, takes.levels_of)
+    profiles: tuple[Path, ...] = _setting((Path("conf/profiles"),), takes.PATHS)
+    policy: str = _setting("cow", text)
+    policies: tuple[Path, ...] = _setting((Path("conf/policies"),), takes.PATHS)
+    dialects: tuple[Path, ...] = _setting((Path("conf/dialects"),), takes.PATHS)
+    partners: tuple[Path, ...] = _setting((Path("conf/partners"),), takes.PATHS)
+    authentication: str = _setting("", takes.one_of("sandbox", "required"))
+    token_issuers: Mapping[str, Mapping[str, Any]] = _setting({}, takes.issuers)
+    tls_certificate: str = _setting("", takes.file)
+    tls_key: str = _setting("", takes.file)
+    tls_client_authority: str = _setting("", takes.file)
+    proxy_networks: tuple[str, ...] = _setting((), takes.networks)
+    proxy_certificate_header: str = _setting("", takes.header)
+    admin_token_file: str = _setting("", takes.file)
+    secrets: tuple[Path, ...] = _setting((Path("conf/secrets"), Path("/run/secrets")), takes.PATHS)
+    messages_per_minute: int = _setting(0, takes.number(int, 0, 1_000_000))
+    log_level: str = _setting("INFO", takes.one_of("DEBUG", "INFO", "WARNING", "ERROR"))
+    log_format: str = _setting("", takes.one_of("json", "text"))
+    metrics_port: int = _setting(0, takes.number(int, 0, 65_535))
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         var = Path(os.path.abspath(self.var))
         host = f"[{self.host}]" if ":" in self.host else self.host
-        base_url = self.base_url or f"http://{host}:{self.port}/fhir"
+        base_url = self.base_url or f"http{'s' * bool(self.tls_certificate)}://{host}:{self.port}/fhir"
         derived = {
             "var": var,
             "database_url": self.database_url or f"sqlite:///{var / 'gateway.db'}",
             "redis_url": self.redis_url or f"unix://{_broker_socket(var)}",
             "base_url": base_url,
             "endpoint": self.endpoint or f"{base_url}/$process-message",
+            "authentication": self.authentication or ("sandbox" if self.loopback else "required"),
             "log_format": self.log_format or ("text" if sys.stdout.isatty() else "json"),
         }
         for name, value in derived.items():
@@ -243,6 +140,16 @@ class Settings:
     def queue_names(self) -> tuple[str, ...]:
         """Every queue that a worker must listen to, each once."""
         return tuple(dict.fromkeys((DEFAULT_QUEUE, *self.queues.values())))
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether who proves nothing is admitted as whom its message says that it is."""
+        return self.authentication == "sandbox"
+
+    @property
+    def token_url(self) -> str:
+        """Where partners get their access tokens: beside /fhir, not under it."""
+        return f"{self.base_url.removesuffix('/fhir')}/auth/token"
 
     @property
     def loopback(self) -> bool:
@@ -287,7 +194,34 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             origin[name] = f"environment {variable}"
     if wrong:
         raise SettingsError(*wrong)
-    return Settings(**values, origin=MappingProxyType(origin))
+    in_force = Settings(**values, origin=MappingProxyType(origin))
+    if contradictions := [*_contradictions(in_force)]:
+        raise SettingsError(*contradictions)
+    return in_force
+
+
+def _contradictions(in_force: Settings) -> Iterator[str]:
+    if bool(in_force.tls_certificate) != bool(in_force.tls_key):
+        yield "tls_certificate and tls_key go together: name both files, or neither."
+    if in_force.tls_client_authority and not (in_force.tls_certificate or in_force.proxy_certificate_header):
+        yield (
+            "tls_client_authority is for client certificates: set tls_certificate and tls_key too, or "
+            "proxy_certificate_header where a proxy hands these certificates on."
+        )
+    if bool(in_force.proxy_networks) != bool(in_force.proxy_certificate_header):
+        yield (
+            "proxy_networks and proxy_certificate_header go together: name the networks of the proxy, and the header "
+            "in which it hands client certificates on."
+        )
+
+
+def check_exposed(in_force: Settings) -> None:
+    """Raises SettingsError for a sandbox that others than this machine could reach."""
+    if in_force.is_sandbox and not in_force.loopback:
+        raise SettingsError(
+            f"A sandbox believes everybody, and {in_force.host} can be reached from elsewhere: set authentication = "
+            '"required" (GATEWAY_AUTHENTICATION=required), or host = "127.0.0.1".'
+        )
 
 
 def _read_file(environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
@@ -310,7 +244,7 @@ def _take(name: str, value: Any, where: str, values: dict[str, Any], wrong: list
         return False
     try:
         values[name] = SETTINGS[name].metadata["read"](value)
-    except _UnfitError as says:
+    except UnfitError as says:
         wrong.append(f"{where} is {_shown(name, value)}, but takes {says}.")
         return False
     return True
@@ -340,5 +274,5 @@ def _shown(name: str, value: Any) -> str:
 
 def masked(url: str) -> str:
     """The address with its passwords starred out, to be shown or logged."""
-    url = re.sub(r"(://[^/?#:@]*):[^@]*@", r"\1:***@", url)
+    url = re.sub(r"(://[^/?#:@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
     return re.sub(r"([?&][^=&]*password[^=&]*=)[^&]*", r"\1***", url, flags=re.IGNORECASE)

@@ -1,34 +1,42 @@
-"""The sweep queues again whatever is due: jobs are lost, brokers restart, retries fall due. The clock tells the gateway
-what falls due in the Tasks themselves. The watchdog tells a worker that hangs."""
+"""The sweep queues again whatever is due: jobs are lost, brokers restart, retries fall due; the reminder does so for
+what is to be delivered. The clock tells the gateway what falls due in the Tasks themselves. The watchdog tells a
+worker that hangs."""
 
 from __future__ import annotations
 
+import os
+import random
 import signal
-import sys
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import structlog
 
-from gateway import metrics, routing, settings
+from gateway import metrics, routing, settings, terms
 from gateway.errors import Conflict, DatabaseUnavailable
 from gateway.fhir import json
 from gateway.fhir.message import Ourselves, read_message
 from gateway.fhir.task.deadlines import DEADLINE, deadline_message
+from gateway.jobs import DELIVERIES, UNREACHABLE, Dispatcher, Doorbell, celery_app
 from gateway.logs import places_of, set_up_logs
 from gateway.notices import Notices
 from gateway.receiving import Submission, receive
+from gateway.recipients import find_partner
 from gateway.routing import Registry
 from gateway.settings import Settings
-from gateway.store import deadlines, inbox
+from gateway.store import deadlines, deliveries, inbox
 from gateway.store.database import Database
 from gateway.store.deadlines import Due
-from gateway.worker import UNREACHABLE, Dispatcher, celery_app
+from gateway.subscriptions import Heartbeats
+from gateway.terms import Standing
 
 log = structlog.get_logger()
 
+Kind = Literal["worker", "deliverer"]
 _NUDGE_AGAIN_AFTER = timedelta(seconds=2)
 _LANES_A_SWEEP = 1000
+_RECIPIENTS_A_SWEEP = 1000
 _SHORT_QUEUE = 50
 _DEADLINES_A_ROUND = 200
 
@@ -55,6 +63,37 @@ class Sweep:
             return self._dispatcher.queue_length(queue) < _SHORT_QUEUE
         except UNREACHABLE:
             return False
+
+
+class Reminder:
+    """Has every recipient called again to whom something is due; one that does not work when its next probe is."""
+
+    def __init__(self, database: Database, standing: Standing, dispatcher: Dispatcher, doorbell: Doorbell) -> None:
+        self._database = database
+        self._standing = standing
+        self._dispatcher = dispatcher
+        self._doorbell = doorbell
+        self._after = ""
+
+    def run(self, now: datetime) -> int:
+        """One round; returns how many recipients it had called. Those for whom it has no room, the next one has."""
+        try:
+            queued = self._dispatcher.queue_length(DELIVERIES)
+        except UNREACHABLE:
+            return 0
+        if queued >= _SHORT_QUEUE:
+            return 0
+        with self._database.reading() as connection:
+            recipients = deliveries.find_due_recipients(connection, now, _RECIPIENTS_A_SWEEP, self._after)
+        self._after = recipients[-1] if len(recipients) == _RECIPIENTS_A_SWEEP else ""
+        partners = self._standing.current().partners
+        found = [(recipient, find_partner(recipient, partners)) for recipient in recipients]
+        active = [name for name, partner in found if partner is None or partner.state == "active"]
+        random.shuffle(active)  # where there is not room for all of them, each has its chance
+        if not queued:  # who has been rung for has no job any more: one that was lost holds nobody up
+            for name in active:
+                self._doorbell.heed(name)
+        return self._doorbell.ring(active)
 
 
 class Clock:
@@ -102,18 +141,22 @@ class Clock:
 
 
 def sweep_forever() -> None:
-    """The sweep and the clock as a program; it outlives a database or a broker that is away."""
+    """The sweep, the clock and the reminder as a program; it outlives a database or a broker that is away."""
     in_force = settings.load()
     set_up_logs(in_force)
     database, dispatcher = Database(in_force.database_url), Dispatcher(celery_app(in_force), in_force)
     sweep = Sweep(database, dispatcher)
     ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
     clock = Clock(database, routing.load(in_force.handlers), ourselves, dispatcher)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    doorbell = Doorbell(dispatcher, Notices(in_force.redis_url))
+    standing = terms.Registered(in_force, database)
+    reminder = Reminder(database, standing, dispatcher, doorbell)
+    heartbeats = Heartbeats(database, in_force.base_url, standing)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # an exception may come where it is ignored: in __del__
     if in_force.metrics_port:
         _serve_metrics(in_force)
     while True:
-        for round_of in (sweep.run, clock.run):
+        for round_of in (sweep.run, clock.run, heartbeats.run, reminder.run):
             try:
                 round_of(datetime.now(UTC))
             except (Conflict, DatabaseUnavailable, *UNREACHABLE) as error:
@@ -131,11 +174,11 @@ def _serve_metrics(in_force: Settings) -> None:
 class Watchdog:
     """Tells a worker that hangs from one that has nothing to do: jobs wait in its queues, and it begins none."""
 
-    def __init__(self, name: str, in_force: Settings, patience: float = 20.0) -> None:
+    def __init__(self, name: str, in_force: Settings, patience: float = 20.0, kind: Kind = "worker") -> None:
         self._name = name
-        self._queues = in_force.queue_names
+        self._queues = in_force.queue_names if kind == "worker" else (DELIVERIES,)
         self._dispatcher = Dispatcher(celery_app(in_force), in_force)
-        self._notices = Notices(in_force.redis_url)
+        self._notices = Notices(in_force.redis_url, kind)
         self._patience = patience + in_force.handler_timeout
         self._begun = -1
         self._well_at = time.monotonic()

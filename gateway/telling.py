@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
+from gateway import subscriptions
 from gateway.errors import Refused
-from gateway.fhir import formats, json
+from gateway.fhir import dialects, formats, json
 from gateway.fhir.definitions import is_resource
 from gateway.fhir.forwarding import Addressee, forward
 from gateway.fhir.message import Message, Ourselves, Resource, logical
@@ -23,77 +25,132 @@ from gateway.fhir.notification import Entry, Subscribed, notify
 from gateway.fhir.references import references_in
 from gateway.fhir.task.elements import focuses_of, request_code
 from gateway.fhir.versions import from_r4
+from gateway.fhir.versions.telling import find_event_code, find_header
 from gateway.kept import Kept
 from gateway.partners import Partner, Subscription
 from gateway.records import Records
 from gateway.sharing import Sharing
 from gateway.store import outbox
 from gateway.store.database import Connection
+from gateway.subscriptions import InForce, Occurred
 
 MOST_RESOURCES = 250
 """Of what refers to more, the first are told, and the addresses of the others."""
 _LITERAL = re.compile(rb'"reference":"([^"\\]*(?:\\.[^"\\]*)*)"')
+NOBODY: Mapping[str, Sequence[InForce]] = MappingProxyType({})
+"""No partner has created a subscription."""
 _ELSEWHERE = (b"http://", b"https://", b"#")
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What one partner is sent. Where the number of an event belongs, `content` has one of `places`."""
+    """What one partner is sent. Where the number of an event belongs, `content` has one of `places`.
+
+    A notification of a subscription that the partner has created has what `occurred`.
+    """
 
     partner: Partner
     id: str
+    bundle_id: str
+    event_code: str | None
     content: bytes
     places: tuple[str, ...] = ()
+    occurred: Occurred | None = None
+
+    @property
+    def counter(self) -> str:
+        """By which its events are numbered: the subscription's, or the partner's."""
+        return self.occurred.subscription.id if self.occurred else self.partner.name
+
+    def numbered(self, numbers: Sequence[int]) -> bytes:
+        """The content with the numbers of its events."""
+        content = self.content
+        for number, place in zip(numbers, self.places, strict=True):
+            content = content.replace(place.encode(), str(number).encode())
+        return content
 
 
-def keep_messages(connection: Connection, message_id: int, tellings: Iterable[Telling], now: datetime) -> None:
+def keep_messages(
+    connection: Connection, message_id: int, lane: str, tellings: Iterable[Telling], now: datetime
+) -> None:
     """Keeps the messages among what is told, in the transaction of the effects they tell of."""
     for telling in tellings:
         if not telling.places:
-            _keep(connection, message_id, "message", telling, telling.content, now)
+            _keep(connection, message_id, lane, "message", telling, telling.content, now)
 
 
-def keep_notifications(connection: Connection, tellings: Iterable[tuple[int, Telling, datetime]]) -> None:
-    """Numbers and keeps the notifications among what is told, each with the id of the message that it comes of.
+def keep_notifications(connection: Connection, tellings: Iterable[tuple[int, str, Telling, datetime]]) -> None:
+    """Numbers and keeps the notifications among what is told, each with the id and lane of the message it comes of.
 
-    To be called last in the transaction: a partner's numbers are held until that ends. They are taken in the order of
-    the partners' names, so that no two transactions wait for each other.
+    To be called last in the transaction: the numbers of a partner, or of its subscription, are held until that ends.
+    They are taken in the order of their names, so that no two transactions wait for each other.
     """
-    numbered = [one for one in tellings if one[1].places]
-    for message_id, telling, now in sorted(numbered, key=lambda one: one[1].partner.name):
-        last = outbox.count_events(connection, telling.partner.name, len(telling.places))
-        content = telling.content
-        for number, place in enumerate(telling.places, last - len(telling.places) + 1):
-            content = content.replace(place.encode(), str(number).encode())
-        _keep(connection, message_id, "notification", telling, content, now)
+    numbered = [one for one in tellings if one[2].places]
+    for message_id, lane, telling, now in sorted(numbered, key=lambda one: one[2].counter):
+        if telling.occurred is not None:
+            subscriptions.keep(connection, telling.occurred, partial(_subscribed_entry, message_id, telling, now), now)
+            continue
+        last = outbox.count_events(connection, telling.counter, len(telling.places))
+        content = telling.numbered(range(last - len(telling.places) + 1, last + 1))
+        _keep(connection, message_id, lane, "notification", telling, content, now)
+
+
+def _subscribed_entry(message_id: int, telling: Telling, now: datetime, numbers: Sequence[int]) -> outbox.Entry:
+    """Of several for one message the first has its id, by which what is told is told once."""
+    occurred = telling.occurred
+    assert occurred is not None
+    part = message_id if occurred.part == 0 else None
+    return subscriptions.entry(
+        occurred.subscription, telling.partner, telling.id, telling.numbered(numbers), now, message_id=part
+    )
 
 
 def _keep(
-    connection: Connection, message_id: int, kind: outbox.Kind, telling: Telling, content: bytes, now: datetime
+    connection: Connection,
+    message_id: int,
+    lane: str,
+    kind: outbox.Kind,
+    telling: Telling,
+    content: bytes,
+    now: datetime,
 ) -> None:
-    outbox.add(
-        connection,
+    partner = telling.partner
+    entry = outbox.Entry(
         message_id=message_id,
         kind=kind,
-        party=telling.partner.name,
         header_id=telling.id,
-        response_code=None,
-        format=telling.partner.format,
+        bundle_id=telling.bundle_id,
+        format=partner.format,
+        version=partner.version,
         content=content,
-        destination=telling.partner.endpoints[0],
-        later=True,
-        now=now,
+        state="queued" if partner.tell == "poll" else "due",
+        created_at=now,
+        lane=lane,
+        recipient=partner.name,
+        destination=next(iter(partner.endpoints), None),
+        party=partner.name,
+        event_code=telling.event_code,
     )
+    outbox.add(connection, entry)
 
 
 class Teller:
     """Composes what is told of one message, from what its handler has left in the `records`."""
 
-    def __init__(self, message: Message, records: Records, ourselves: Ourselves, now: datetime) -> None:
+    def __init__(
+        self,
+        message: Message,
+        records: Records,
+        ourselves: Ourselves,
+        now: datetime,
+        subscribed: Mapping[str, Sequence[InForce]] = NOBODY,
+    ) -> None:
+        """`subscribed` are the subscriptions in force that each partner has created, by its name."""
         self._message = message
         self._records = records
         self._ourselves = ourselves
         self._now = now
+        self._subscribed = subscribed
         self._parties: dict[tuple[str, int], frozenset[Partner]] = {}
 
     def tell(self, focus: Sequence[Kept]) -> list[Telling]:
@@ -112,18 +169,32 @@ class Teller:
         self._records.read_ahead(*tasks, *(known for known, _ in changes if known is not None))
         concerned = {task.id: self._parties_of(task) | self._parties_of(before.get(task.id)) for task in tasks}
         told = frozenset[Partner]().union(*concerned.values()) - {self._records.parties.sending_partner}
-        return [
+        tellings = (
             self._tell(partner, [kept for kept in subjects if partner in concerned.get(kept.id, told)])
             for partner in sorted(told, key=lambda partner: partner.name)
             if partner.tell != "nothing"
+        )
+        return [telling for telling in tellings if telling is not None] + [
+            telling
+            for partner in sorted(told, key=lambda partner: partner.name)
+            if partner.name in self._subscribed
+            for telling in self._tell_subscribed(partner, [task for task in changed if partner in concerned[task.id]])
         ]
 
-    def _tell(self, partner: Partner, concerned: Sequence[Kept]) -> Telling:
+    def _tell_subscribed(self, partner: Partner, tasks: Sequence[Kept]) -> Iterator[Telling]:
+        """The notifications of the subscriptions that a partner has created itself: of its Tasks that have changed."""
+        for occurred in subscriptions.matching(self._subscribed[partner.name], tasks, self._records.addresses_of):
+            wanted, its = occurred.subscription.wanted, occurred.tasks
+            spoken = replace(partner, version=wanted.version, format=wanted.format)
+            subscription = Subscription(occurred.subscription.id, wanted.topic, wanted.content)
+            yield replace(self._notification_to(partner, subscription, its, its, spoken), occurred=occurred)
+
+    def _tell(self, partner: Partner, concerned: Sequence[Kept]) -> Telling | None:
         tasks = [kept for kept in concerned if _is_task(kept)]
         subjects = [*tasks, *(kept for kept in concerned if not _is_task(kept) and self._may_see(partner, kept))]
         if partner.subscription is None:
             return self._message_to(partner, self._focus(tasks), subjects)
-        return self._notification_to(partner, partner.subscription, tasks, subjects)
+        return self._notification_to(partner, partner.subscription, tasks, subjects, partner)
 
     def _may_see(self, partner: Partner, kept: Kept) -> bool:
         """What is about Tasks (a Communication) is for the parties of one of them."""
@@ -147,38 +218,50 @@ class Teller:
         kept = (self._records.find(entry) for entry in entries)
         return frozenset(one.id for one in kept if one is not None)
 
-    def _message_to(self, partner: Partner, focus: Sequence[Kept], subjects: Sequence[Kept]) -> Telling:
+    def _message_to(self, partner: Partner, focus: Sequence[Kept], subjects: Sequence[Kept]) -> Telling | None:
+        """In the partner's dialect; None where that has no words for it."""
         system, _, value = partner.identifiers[0].partition("|")
         bundle = forward(
             self._message,
             logical(self._message, self._message.header.get("sender")) or self._records.parties.sender_reference,
-            Addressee(partner.name, partner.endpoints[0], (system, value), partner.version),
+            Addressee(partner.name, partner.address, (system, value), partner.version),
             self._ourselves,
             self._now,
             [self._url(kept, partner) for kept in focus],
-            [(self._url(kept, partner), resource) for kept, resource in self._contents(subjects, partner)],
+            [(self._url(kept, partner), resource) for kept, resource in self._contents(subjects, partner, partner)],
         )
-        sent, _ = from_r4(bundle, partner.version)
-        header_id: str = bundle["entry"][0]["resource"]["id"]
-        return Telling(partner, header_id, formats.serialize(sent, partner.format, partner.version))
+        worded = dialects.get(partner.dialect).tell(bundle)
+        if worded is None:
+            return None
+        header = find_header(worded) or bundle["entry"][0]["resource"]
+        sent, _ = from_r4(worded, partner.version)
+        content = formats.serialize(sent, partner.format, partner.version)
+        bundle_id: str = worded.get("id") or bundle["id"]
+        return Telling(partner, header.get("id") or bundle_id, bundle_id, find_event_code(worded), content)
 
     def _notification_to(
-        self, partner: Partner, subscription: Subscription, tasks: Sequence[Kept], subjects: Sequence[Kept]
+        self,
+        partner: Partner,
+        subscription: Subscription,
+        tasks: Sequence[Kept],
+        subjects: Sequence[Kept],
+        spoken: Partner,
     ) -> Telling:
+        """`spoken` has the version and the format; it is the partner, or the same as its subscription has it."""
         told: Sequence[tuple[Kept, Any]] = [(task, None) for task in tasks]
         if subscription.content == "full-resource":
-            told = [(kept, _in_version(resource, partner)) for kept, resource in self._contents(subjects, partner)]
+            told = [(kept, _in_version(one, spoken)) for kept, one in self._contents(subjects, partner, spoken)]
         entries = {
-            kept.id: Entry(self._url(kept, partner), _address(kept, resource), kept.version, resource)
+            kept.id: Entry(self._url(kept, spoken), _address(kept, resource), kept.version, resource)
             for kept, resource in told
         }
         focus = [entries.pop(task.id) for task in tasks]
         url = subscription.reference if ":" in subscription.reference else self._own(subscription.reference)
         places = tuple(f"event-{uuid.uuid4()}" for _ in focus)
-        subscribed = Subscribed(url, subscription.topic, subscription.content, partner.version)
+        subscribed = Subscribed(url, subscription.topic, subscription.content, spoken.version)
         bundle = notify(subscribed, places, focus, list(entries.values()), self._now)
-        content = formats.serialize(bundle, partner.format, partner.version)
-        return Telling(partner, bundle["id"], content, places)
+        content = formats.serialize(bundle, spoken.format, spoken.version)
+        return Telling(partner, bundle["id"], bundle["id"], None, content, places)
 
     def _parties_of(self, task: Kept | None) -> frozenset[Partner]:
         if task is None:
@@ -214,17 +297,17 @@ class Teller:
             gathered |= {kept.reference: kept for kept in ahead}
         return gathered
 
-    def _contents(self, subjects: Sequence[Kept], partner: Partner) -> list[tuple[Kept, Any]]:
+    def _contents(self, subjects: Sequence[Kept], partner: Partner, spoken: Partner) -> list[tuple[Kept, Any]]:
         """What is told, each resource as it is to be written, in R4: as it is kept, where it can be."""
         gathered = self._gathered(subjects, partner)
-        plain = {name.encode() for name, kept in gathered.items() if is_resource(kept.resource_type, partner.version)}
-        is_as_kept = partner.version == "R4" and partner.format == "json"
+        plain = {name.encode() for name, kept in gathered.items() if is_resource(kept.resource_type, spoken.version)}
+        is_as_kept = (spoken.version, spoken.format, spoken.dialect) == ("R4", "json", dialects.COW.name)
         contents: list[tuple[Kept, Any]] = []
         for kept in gathered.values():
-            is_at_home = is_resource(kept.resource_type, partner.version)
+            is_at_home = is_resource(kept.resource_type, spoken.version)
             literals = set(_LITERAL.findall(kept.content)) - (plain if is_at_home else set())
             if any(not literal.startswith(_ELSEWHERE) for literal in literals):
-                contents.append((kept, self._resolved(kept, gathered, partner)))
+                contents.append((kept, self._resolved(kept, gathered, spoken)))
             else:
                 contents.append((kept, json.written(kept.content) if is_as_kept else kept.resource))
         return contents

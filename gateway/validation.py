@@ -23,6 +23,7 @@ from gateway.fhir.message import read_message
 from gateway.fhir.references import Entries
 from gateway.fhir.second_opinion import RULE, second_opinion
 from gateway.fhir.versions import to_r4
+from gateway.partners import Partners
 from gateway.routing import Registry
 
 _MODES = ("create", "update", "profile")
@@ -31,6 +32,7 @@ _WRAPPERS = ("resource", "content")
 """The parameter that has the resource, of $validate and of $process-message."""
 _SAID_BY_RULE = {"bdl-12": "Bundle.entry[0].resource"}
 """Rules that say of another place what the reading of the envelope says of this one."""
+_NOBODY = Partners()
 _NOT_READ = Issue(
     "incomplete",
     "Because of this the resource could not be read, and nothing else was checked. Correct it and check again.",
@@ -50,7 +52,12 @@ class Wish:
 
 
 def find_issues(
-    body: bytes, format_name: str, checking: Checking, registry: Registry, wish: Wish = Wish()
+    body: bytes,
+    format_name: str,
+    checking: Checking,
+    registry: Registry,
+    wish: Wish = Wish(),
+    partners: Partners = _NOBODY,
 ) -> list[Issue]:
     """Every issue of the resource in `body`, each with its line and column; empty if there is none.
 
@@ -68,7 +75,9 @@ def find_issues(
     _refuse_mode(wish)
     profile = _find_profile(wish.profile, checking.profiles)
     in_r4, lost = to_r4(resource, version)
-    levels = checking.levels_for(_source_endpoint(in_r4))
+    endpoint = _source_endpoint(in_r4)
+    partner = partners.find([endpoint or ""])
+    levels = checking.levels_for(endpoint, partner, partner.dialect if partner else None)
     entries, of_message = _look_at_message(in_r4, registry)
     checked = checking.check(resource, version, levels, entries if in_r4 is resource else None, profile)
     found = [*_look_at_type(resource, wish.type_name), *_together(of_message, checked), *lost]

@@ -14,14 +14,23 @@ from gateway import Entry, Event, Issue, Kept, Message, Records, Refused, Reply,
 from gateway.fhir.message import Resource
 from gateway.fhir.policy.model import Role
 from gateway.fhir.references import unresolved_references
-from gateway.fhir.task.elements import REQUESTS, focuses_of, is_cancellation, only_task, request_code, status_of
-from gateway.fhir.task.outcomes import Outcome, cancellation_of_request, cancellation_of_task
+from gateway.fhir.task.elements import (
+    REQUESTS,
+    focuses_of,
+    identifiers_of,
+    is_cancellation,
+    only_task,
+    request_code,
+    status_of,
+)
+from gateway.fhir.task.outcomes import Outcome, cancellation_of_order, cancellation_of_request
 from handlers.rules import asking, cancelling, held_requests, succession
 from handlers.rules.cancellation_answer import answer_request
 from handlers.rules.open_requests import find_open, named, open_request
 from handlers.rules.request_parties import asked_by_fulfiller, asked_by_placer, check_asked, fulfilled_orders
 from handlers.rules.requests import find, find_by_group, focus_on, orders_about
 
+_ANSWERS = ("received", "accepted", "rejected")
 _KIND = asking.Kind("cancellation request", Outcome.NO_SUCH_REQUEST.coding, Outcome.NOT_THE_PLACER.coding)
 
 
@@ -57,7 +66,7 @@ def cancellation_request(message: Message, records: Records) -> Reply:
       `held`. When the order comes, the request has its effect at once; when it does not, the request is rejected, with
       the outcome `no-such-order` as its reason.
     - Refused, each with an outcome of its own: `too-late-completed`, `already-cancelled`, `already-ended` (rejected,
-      failed, entered in error), `already-pending` (another cancellation request of the order is open),
+      failed, entered in error), `expired`, `already-pending` (another cancellation request of the order is open),
       `not-the-placer` (who asks has not placed the order), `no-such-order` (no identifier to wait for, or no waiting).
 
     A fulfiller that cannot do the order rejects or fails it, by an order-update. To ask for the Request itself to be
@@ -66,9 +75,10 @@ def cancellation_request(message: Message, records: Records) -> Reply:
 
     To answer, the party asked sends the same Task (by its identifier) with the status `accepted` (the cancellation
     request becomes `completed`, with the order in its output, which is cancelled, or what else the policy makes of it;
-    outcome `accepted`), `rejected` with a `statusReason` (outcome `rejected`), or `received` (outcome `pending`). To
-    withdraw an open one, who asked sends it with the status `cancelled`, or `entered-in-error` (outcome `withdrawn`).
-    Outcome `no-such-request` when it is not known.
+    outcome `accepted`), `rejected` with a `statusReason` (outcome `rejected`), or `received` (outcome `pending`); a
+    Task without an identifier answers the open one about the order in `focus`. To withdraw an open one, who asked sends
+    it with the status `cancelled`, or `entered-in-error` (outcome `withdrawn`). Outcome `no-such-request` when it is
+    not known.
 
     A cancellation request that is sent again is answered by its outcome as it is now, and has no second effect. An
     order that ends while one is open (completed, for instance) ends it as `rejected`, with the outcome as its reason;
@@ -90,7 +100,34 @@ def cancellation_request(message: Message, records: Records) -> Reply:
     return _ask(entry, message, records)
 
 
+def _answer_open(entry: Entry, message: Message, records: Records) -> Reply:
+    """An answer that names the order alone: it is that to the request about it that is open."""
+    focus = entry.resource.get("focus")
+    order = records.follow(focus, entry) if isinstance(focus, dict) else None
+    order = order if order and records.roles(order) else None
+    request = find_open(order, "abort", records) if order else None
+    if order is not None and request is None and _is_done(entry, order):
+        return Reply((order,))
+    if order is None or request is None:
+        outcome = Outcome.NO_SUCH_REQUEST if order else Outcome.NO_SUCH_ORDER
+        text = (
+            "No cancellation request of this order is open that could be answered."
+            if order
+            else "There is no such order, and no request to cancel it. Check the identifier in Task.focus."
+        )
+        raise Refused(Issue("not-found", text, f"{entry.path}.focus", outcome=outcome.coding))
+    said = entry.resource | {"identifier": request.resource.get("identifier"), "focus": request.resource.get("focus")}
+    return answer_request(Entry(entry.path, None, said), request, message, records)
+
+
+def _is_done(entry: Entry, order: Kept) -> bool:
+    """Whether an answer accepts what has been done: the order was cancelled at once."""
+    return status_of(entry.resource) == "accepted" and status_of(order.resource) == "cancelled"
+
+
 def _ask(entry: Entry, message: Message, records: Records) -> Reply:
+    if not identifiers_of(entry.resource) and status_of(entry.resource) in _ANSWERS:
+        return _answer_open(entry, message, records)
     if issues := asking.check_question(entry, _KIND):
         raise Refused(*issues)
     target = records.follow(entry.resource["focus"], entry) or _find_by_group(entry, records)
@@ -132,8 +169,7 @@ def _ask_fulfiller(entry: Entry, order: Kept, message: Message, records: Records
         raise Refused(_not_the_placer(entry, order, records))
     if issues := check_asked(entry, order, "owner", records):
         raise Refused(*issues)
-    machine = records.policy.order
-    _check_open(entry, order, cancellation_of_task(machine.state_of(order.resource), machine), records)
+    _check_open(entry, order, cancellation_of_order(order.resource, records.policy.order), records)
     task = asked_by_placer(_about(entry, order, records), order, records)
     reply = cancelling.ask(order, task, partial(records.keep, entry), message, records)
     request, changed, *others = reply.focus

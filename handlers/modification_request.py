@@ -15,7 +15,7 @@ from gateway.fhir.policy.model import Role
 from gateway.fhir.references import unresolved_references
 from gateway.fhir.task.elements import REQUESTS, dicts, only_task, request_code, status_of
 from gateway.fhir.task.merging import merged, replaced
-from gateway.fhir.task.modification import ModificationOutcome, modification_outcome_in, replaced_references
+from gateway.fhir.task.modification import ModificationOutcome, replaced_references
 from handlers.rules import asking, requests, succession
 from handlers.rules.asking import PARTIES, Kind
 from handlers.rules.modifying import (
@@ -127,9 +127,9 @@ def outcome_of(request: Kept) -> ModificationOutcome:
     """What has become of a request until now."""
     task, status = request.resource, status_of(request.resource)
     if status == "rejected":
-        return modification_outcome_in(task.get("statusReason")) or ModificationOutcome.REJECTED
+        return ModificationOutcome.find_in(task.get("statusReason")) or ModificationOutcome.REJECTED
     if status == "completed":
-        outputs = [modification_outcome_in(output.get("type")) for output in dicts(task.get("output"))]
+        outputs = [ModificationOutcome.find_in(output.get("type")) for output in dicts(task.get("output"))]
         return next(filter(None, outputs), ModificationOutcome.ACCEPTED)
     if status in OPEN:
         return ModificationOutcome.PENDING

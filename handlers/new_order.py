@@ -6,12 +6,13 @@ written in `handlers/__init__.py`.
 """
 
 from gateway import Entry, Event, Issue, Kept, Message, Records, Refused, Reply, handles
+from gateway.fhir.message import Resource
 from gateway.fhir.references import unresolved_references
 from gateway.fhir.task.checks import check_new
 from gateway.fhir.task.deadlines import reflagged
-from gateway.fhir.task.elements import focuses_of, identifiers_of, only_task, request_code
+from gateway.fhir.task.elements import focuses_of, identifiers_of, request_code, tasks_of_group
 from gateway.fhir.task.lists import check_growth
-from handlers.rules import companions, held_requests, orders, parts, requests
+from handlers.rules import companions, groups, held_requests, orders, parts, requests
 
 _MOST_ABOUT = 100
 """So many orders others place about a Request; a message looks through no more than 500."""
@@ -40,13 +41,16 @@ def new_order(message: Message, records: Records) -> Reply:
       entry of the Bundle and does not, and for an `owner` that names nobody who could act on the order.
     - Refused when the Task is known already (`duplicate`, with its status and what to send instead), when it lacks an
       identifier, has a status that no new Task has, or is placed in the name of another partner (`forbidden`).
-
-    One order per message: two Tasks in focus are refused.
+    - Several Tasks in focus are the lines of one order: they have one `groupIdentifier`, each is an order of its own
+      from then on, and either all are kept or none is. Tasks without that are refused.
     """
-    entry = only_task(message)
+    return groups.each(tasks_of_group(message), lambda entry: _place(entry, message, records))
+
+
+def _place(entry: Entry, message: Message, records: Records) -> Reply:
     known = records.find(entry)
     issues = [
-        *check_new(entry.resource, entry.path, records.policy.order, records.roles(entry)),
+        *check_new(_begun(entry.resource, message, records), entry.path, records.policy.order, records.roles(entry)),
         *parts.check_wholes(entry, known, records),
         *check_growth({}, entry.resource, entry.path),
     ]
@@ -55,7 +59,8 @@ def new_order(message: Message, records: Records) -> Reply:
     if known is not None:
         raise Refused(_duplicate(entry, known, records))
     unnamed = _warn_of_nobody(entry, records)
-    task = reflagged(parts.grounded(records.localise(entry), entry, records), None, records.policy, message.received_at)
+    sent = _begun(records.localise(entry), message, records)
+    task = reflagged(parts.grounded(sent, entry, records), None, records.policy, message.received_at)
     order = records.keep(entry, task)
     _check_others_requests(order, entry, records)
     referring = companions.keep_referring(entry, message, records)
@@ -70,6 +75,14 @@ def new_order(message: Message, records: Records) -> Reply:
     ]
     focus = {kept.id: records.get(kept.resource_type, kept.id) for kept in changed}
     return Reply(tuple(focus.values()), (*followed.issues, *held.issues, *warnings))
+
+
+def _begun(task: Resource, message: Message, records: Records) -> Resource:
+    """The Task; that of another network is in the first status that the policy has for what was sent."""
+    machine = records.policy.order
+    sent = next((state for state in machine.states if state in machine.initial - machine.unsettled), "requested")
+    is_unknown = task.get("status") == "requested" and "requested" not in machine.states
+    return task | {"status": sent} if message.skips and is_unknown else task
 
 
 def _warn_of_nobody(entry: Entry, records: Records) -> list[Issue]:

@@ -8,17 +8,17 @@ message has, keeps what it refers to. Answers ok with the Task as kept. How to a
 from gateway import Entry, Event, Issue, Kept, Message, Records, Refused, Reply, handles
 from gateway.fhir.emptiness import without_empty
 from gateway.fhir.message import Resource, instant
-from gateway.fhir.policy.model import Role
+from gateway.fhir.policy.model import Machine, Role, Roles
 from gateway.fhir.references import unresolved_references
 from gateway.fhir.task.checks import check_fields, check_immutable, check_maker, check_move, check_times
 from gateway.fhir.task.contained import same_contained, set_apart, with_contained
 from gateway.fhir.task.deadlines import reflagged
-from gateway.fhir.task.elements import dicts, identifiers_of, is_cancellation, only_task, request_code
+from gateway.fhir.task.elements import dicts, identifiers_of, is_cancellation, request_code, tasks_of_group
 from gateway.fhir.task.lists import check_growth
 from gateway.fhir.task.merging import merged, replaced
 from gateway.fhir.task.settled import check_ended, check_focuses, check_left_out, check_new_identifiers
 from handlers.modification_request import answer_modification
-from handlers.rules import bids, companions, orders, owners, parts, requests, succession
+from handlers.rules import bids, companions, groups, orders, owners, parts, requests, succession
 from handlers.rules.cancellation_answer import answer_request
 from handlers.rules.references import same_resource
 
@@ -60,15 +60,29 @@ def order_update(message: Message, records: Records) -> Reply:
       the order cannot make (its status, the moves it can make and what to send instead are named), and for a change of
       what does not change.
 
-    An update that ends an order ends the requests about it that wait for an answer, too: as rejected, too late.
+    An update that ends an order ends the requests about it that wait for an answer, too: as rejected, too late. Several
+    Tasks in focus are the lines of one order: they have one `groupIdentifier`, and all are changed or none is.
     """
-    entry = only_task(message)
+    return groups.each(tasks_of_group(message), lambda entry: _update(entry, message, records))
+
+
+def _update(entry: Entry, message: Message, records: Records) -> Reply:
     kept = records.find(entry)
     if kept is None:
         raise Refused(_unknown(entry))
     if request_code(kept.resource) is not None:
         return _answer(entry, kept, message, records)
-    return _keep(entry, kept, message, records)
+    return _keep(_worded(entry, kept, message, records), kept, message, records)
+
+
+def _worded(entry: Entry, kept: Kept, message: Message, records: Records) -> Entry:
+    """The Task; what is declined in a network that has one word for that, and was begun, has failed."""
+    machine, roles = records.policy.order, records.roles(kept)
+    state = machine.state_of(kept.resource)
+    if not message.skips or entry.resource.get("status") != "rejected" or machine.way(state, "rejected", roles):
+        return entry
+    has_failed = state != "rejected" and machine.way(state, "failed", roles)
+    return Entry(entry.path, entry.full_url, entry.resource | {"status": "failed"}) if has_failed else entry
 
 
 def _answer(entry: Entry, kept: Kept, message: Message, records: Records) -> Reply:
@@ -133,7 +147,7 @@ def _check(entry: Entry, kept: Kept, old: Resource, task: Resource, message: Mes
         return is_same(one, other) or same_contained(old, one, sent, other)
 
     return [
-        *check_move(machine.state_of(old), machine.state_of(task), path, machine, roles),
+        *_check_way(machine.state_of(old), machine.state_of(task), path, message, machine, roles),
         *check_fields(old, task, path, machine, roles),
         *check_immutable(old, sent, path, same, machine, roles),
         *check_focuses(old, sent, path, same, machine, roles),
@@ -144,6 +158,13 @@ def _check(entry: Entry, kept: Kept, old: Resource, task: Resource, message: Mes
         *check_growth(old, task, path),
         *check_times(task, path),
     ]
+
+
+def _check_way(old: str, new: str, path: str, message: Message, machine: Machine, roles: Roles) -> list[Issue]:
+    """What is wrong with the move; none, where the sender could make the moves in between that its network has not."""
+    if message.skips and machine.way(old, new, roles):
+        return []
+    return check_move(old, new, path, machine, roles)
 
 
 def _check_draft(entry: Entry, kept: Kept, records: Records) -> list[Issue]:

@@ -14,6 +14,8 @@ from handlers.rules import open_requests, requests
 
 _RESULTS = ("DiagnosticReport", "MedicationDispense", "Observation", "Procedure", "ImagingStudy", "Specimen")
 _BASED_ON = ("basedOn", "authorizingPrescription", "request")
+_BOOKING = "Appointment"
+"""What is no Request, and yet what some orders are about."""
 _MOST_REQUESTS = 50
 _PARTIES = {Role.PLACER, Role.FULFILLER}
 _BESIDE = (
@@ -56,8 +58,8 @@ def resource_update(message: Message, records: Records) -> Reply:
     - It is found again by its business `identifier`; what it refers to in the Bundle is kept with it.
     - It takes the place of the one kept: send it whole. Only the party that created it changes it; from others it is
       refused (`forbidden`): a change of another's Request is asked for by a Task with the code change or replace.
-    - When it is a Request, or refers to one (a report by `basedOn`), the orders about that are in the answer's focus,
-      and their parties are told.
+    - When it is a Request or an Appointment, or refers to a Request (a report by `basedOn`), the orders about that are
+      in the answer's focus, and their parties are told.
     - A Request that is revoked, stopped or entered in error does not end the orders about it: those that go on are
       named in a warning. To end them, send their Tasks with the status cancelled, or a cancellation request. An open
       proposal to cancel the Request ends with it: as completed, or as rejected when the Request is completed.
@@ -114,7 +116,7 @@ def _orders(kept: Kept, entry: Entry, records: Records) -> tuple[list[Kept], lis
 
     With a warning for Requests that very many orders are about, whoever placed them: that is no reason to refuse.
     """
-    if kept.resource_type in REQUESTS:
+    if kept.resource_type in (*REQUESTS, _BOOKING):
         about = [kept]
     else:
         authorised_by = [reference for name in _BASED_ON for reference in dicts(entry.resource.get(name))]

@@ -137,7 +137,7 @@ class Client:
             answer = self._http.post(
                 self._endpoint,
                 content=sent.body,
-                params={"async": "true"} if later else None,
+                params={"async": "true", "response-url": "http://127.0.0.1:9/"} if later else None,
                 headers={"Content-Type": sent.content_type},
             )
         except httpx.TransportError:

@@ -30,12 +30,13 @@ FHIR_JSON, FHIR_XML = "application/fhir+json", "application/fhir+xml"
 TRIAL_HANDLERS = ("handlers", "tests.trial_handlers")
 GRACE = 12.0
 
-Kind = Literal["web", "web-worker", "worker", "sweep", "broker", "supervisor"]
+Kind = Literal["web", "web-worker", "worker", "deliverer", "sweep", "broker", "supervisor"]
 # A part of the command line that tells each kind of process, the first that fits.
 _KINDS: Mapping[str, Kind] = {
     "valkey-server": "broker",
     "gunicorn": "web",
     "gateway.worker": "worker",
+    "gateway.delivering": "deliverer",
     "gateway sweep": "sweep",
     "gateway run": "supervisor",
     "gateway worker": "supervisor",

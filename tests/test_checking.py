@@ -7,6 +7,7 @@ import pytest
 
 from gateway.checking import Checking
 from gateway.errors import Issue
+from gateway.partners import Partner
 from gateway.settings import Settings, SettingsError
 
 MILD = """
@@ -88,6 +89,20 @@ def test_the_levels_of_a_sender_are_its_own() -> None:
     assert severities == ["warning", "error", "error"]
 
 
+def test_the_levels_of_a_dialect_are_under_those_of_the_sender() -> None:
+    checking = Checking(Settings(check_levels={"bdl-1": "refuse"}, check_levels_of={"urn:sender": {"bdl-1": "inform"}}))
+    message = {**bundle(TASK), "total": 2}
+    strict = Partner("strict", ("urn:x|1",), dialect="ca-erec", checking=(("bdl-1", "refuse"),))
+
+    def severities(who: str | None, partner: Partner | None, dialect: str | None) -> list[str]:
+        return [issue.severity for issue in checking.check_message(message, "R4", who, None, partner, dialect)]
+
+    assert severities(None, None, None) == ["error"]
+    assert severities(None, None, "ca-erec") == ["warning"]
+    assert severities("urn:sender", None, "ca-erec") == []
+    assert severities("urn:sender", strict, "ca-erec") == ["error"]
+
+
 def test_the_warnings_of_a_profile_are_warnings(tmp_path: Path) -> None:
     (tmp_path / "mild.toml").write_text(MILD)
     claim = {"profile": ["http://site.example/StructureDefinition/mild-task"]}
@@ -103,3 +118,13 @@ def test_profiles_that_cannot_be_used_are_wrong_settings(tmp_path: Path) -> None
 
     with pytest.raises(SettingsError, match=r"broken\.toml"):
         Checking(Settings(profiles=(tmp_path,)))
+
+
+def test_the_levels_of_a_partner_come_before_those_of_its_endpoint() -> None:
+    checking = Checking(Settings(check_levels={"dom-6": "warn"}, check_levels_of={"urn:a": {"bdl-7": "warn"}}))
+    partner = Partner("A", ("urn:org|A",), checking=(("bdl-7", "inform"), ("bdl-9", "refuse")))
+    rules = ("bdl-7", "bdl-9", "dom-6")
+    assert [checking.levels_for("urn:a", partner).of(rule) for rule in rules] == ["inform", "refuse", "warn"]
+    assert [checking.levels_for("urn:b", partner).of(rule) for rule in rules] == ["inform", "refuse", "warn"]
+    assert [checking.levels_for("urn:a").of(rule) for rule in rules] == ["warn", "warn", "warn"]
+    assert [checking.levels_for("urn:b", Partner("B", ("urn:org|B",))).of("bdl-7")] == ["refuse"]

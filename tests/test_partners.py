@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from gateway import partners
 from gateway.cli import programs
-from gateway.partners import PARTNER, SUBSCRIPTION, Partner, Partners, Subscription, load
+from gateway.partners import Partner, Partners, Subscription, files, load
+from gateway.partners.document import TABLES, defaults
 from gateway.settings import SettingsError
 from tests.conftest import ROOT
 
@@ -78,7 +79,7 @@ def test_files_and_directories_are_read_and_conf_partners_may_be_missing(
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.toml").write_text(WHOLE)
     (tmp_path / "more" / "readme.txt").write_text("no TOML")
-    found = load([partners.OWN, tmp_path / "a.toml", tmp_path / "more"])
+    found = load([files.OWN, tmp_path / "a.toml", tmp_path / "more"])
     assert [partner.name for partner in found.partners] == ["Hospital", "Street Pharmacy"]
     with pytest.raises(SettingsError, match="elsewhere is not there"):
         load([Path("elsewhere")])
@@ -104,7 +105,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("partner 1", "name is missing"),
         ("partner 1", "identifiers is"),
         ("partner 1", "endpoints is"),
-        ("partner 2", "tell is 'email', but takes one of message, subscription, nothing"),
+        ("partner 2", "tell is 'email', but takes one of message, subscription, poll, nothing"),
         ("partner 2", "version is 'R6', but takes one of"),
         ("partner 2", "accepts_cancellation is 'yes', but takes true or false"),
     ]:
@@ -206,10 +207,21 @@ def test_a_partner_is_found_by_each_of_its_names_and_only_alone() -> None:
     assert known.recognise(frozenset({"urn:org|A", "urn:org|B"})) == frozenset()
 
 
-@pytest.mark.parametrize("key", [*PARTNER, *SUBSCRIPTION])
-def test_every_key_of_a_partner_is_documented(key: str) -> None:
-    documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "partners.md").read_text(), re.MULTILINE)
-    assert key in documented
+@pytest.mark.parametrize("place", TABLES)
+def test_every_key_of_a_partner_is_documented_with_its_default(place: str) -> None:
+    table, head = TABLES[place], f"key of `{place}`" if place else "key"
+    page = (ROOT / "docs" / "partners.md").read_text()
+    [section] = re.findall(rf"^\| {re.escape(head)} \|[^\n]*\n\|[-|]+\n((?:\|[^\n]*\n)+)", page, re.MULTILINE)
+    rows = [re.split(r"(?<!\\)\|", line) for line in section.splitlines()]
+    documented = {cells[1].strip(" `"): cells[-2].strip() for cells in rows}
+    assert documented.keys() == table.keys.keys()
+    assert all(documented[key] == "required" for key, told in table.keys.items() if told.required)
+    for key, default in defaults(table).items():
+        assert documented[key] == (f"`{shown(default)}`" if default is not None else "none")
+
+
+def shown(default: Any) -> str:
+    return default if isinstance(default, str) else orjson.dumps(default).decode()
 
 
 def test_the_partner_in_the_documents_can_be_used(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from gateway.fhir import json
 from gateway.fhir.definitions import Version
 from gateway.fhir.references import Entries
 from gateway.kept import Kept
-from gateway.replies import write_reply
+from gateway.replies import write_answer
 from tests import validity
 from tests.handlers import OURSELVES
 from tests.senders import Sender, new_id, read, task
@@ -37,7 +37,7 @@ def test_what_is_of_another_type_in_the_version_of_the_reply_is_at_no_servers_ad
     order = kept(**task("1", focus={"reference": about.reference}, **{"for": {"reference": "Patient/7"}}))
     message = replace(read(Sender().write("x", task("1"))), version=version)
 
-    reply = write_reply(message, "ok", OURSELVES, datetime.now(UTC), focus=(order, about))
+    reply = write_answer(message, None, "ok", OURSELVES, datetime.now(UTC), focus=(order, about)).resource
 
     validity.assert_valid(json.serialize(reply), version)
     entries = Entries(reply)
@@ -52,7 +52,7 @@ def test_what_is_of_another_type_in_the_version_of_the_reply_is_at_no_servers_ad
 @pytest.mark.parametrize("version", ["R4", "R4B", "R5"])
 def test_what_is_of_the_same_type_is_at_its_address_here_and_as_it_is_kept(version: Version) -> None:
     message = replace(read(Sender().write("x", task("1"))), version=version)
-    reply = write_reply(message, "ok", OURSELVES, datetime.now(UTC), focus=(SERVICE,))
+    reply = write_answer(message, None, "ok", OURSELVES, datetime.now(UTC), focus=(SERVICE,)).resource
     _, about, *_ = Entries(reply)
     assert about.full_url == HERE + SERVICE.reference
     assert about.resource["subject"] == {"reference": "Patient/7"}

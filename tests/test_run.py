@@ -62,7 +62,7 @@ def test_nothing_listens_beyond_its_port_on_this_machine(gateway: Gateway) -> No
     assert listening == {("127.0.0.1", int(gateway.url.rpartition(":")[2]))}
 
 
-@pytest.mark.parametrize("word", ["valkey-server", "gunicorn", "gateway.worker", "sweep"])
+@pytest.mark.parametrize("word", ["valkey-server", "gunicorn", "gateway.worker", "gateway.delivering", "sweep"])
 def test_a_program_that_is_killed_is_started_again(gateway: Gateway, word: str) -> None:
     before = gateway.find_child(word)
     assert before is not None
@@ -125,7 +125,7 @@ def test_however_it_ends_nothing_is_left_and_it_starts_again_where_it_was(tmp_pa
     port = free_port()
     with running(tmp_path / "var", SMALL, port) as first:
         left = first.descendants()
-        assert len(left) == len(("broker", "worker", "sweep", "gunicorn", "its child"))
+        assert len(left) == len(("broker", "worker", "deliverer", "sweep", "gunicorn", "its child"))
         began = time.monotonic()
         assert first.stop() == 0
         assert time.monotonic() - began < 30

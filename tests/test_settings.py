@@ -102,6 +102,8 @@ def test_what_follows_from_another_setting_follows_its_value() -> None:
         ({"GATEWAY_LOG_LEVEL": "LOUD"}, "GATEWAY_LOG_LEVEL is 'LOUD', but takes one of DEBUG, INFO, WARNING, ERROR."),
         ({"GATEWAY_DATABASE_URL": "mysql://me:secret@db/x"}, "is 'mysql://me:***@db/x', but takes sqlite:///path"),
         ({"GATEWAY_REDIS_URL": "localhost:6379"}, "takes redis://host:6379/0, rediss://… or unix:///path/to/socket."),
+        ({"GATEWAY_PROXY_NETWORKS": '["0.0.0.0/0"]'}, "takes a list of networks"),
+        ({"GATEWAY_PROXY_NETWORKS": '["::/0"]'}, "takes a list of networks"),
         ({"GATEWAY_BASE_URL": "gateway.example.org"}, "takes an address that begins with http:// or https://."),
         (
             {"GATEWAY_CONFIG": "nowhere.toml"},
@@ -189,6 +191,7 @@ def test_loopback_is_what_only_this_machine_reaches(host: str, loopback: bool) -
     ("url", "shown"),
     [
         ("postgresql://me:s:e/c@db:5432/x", "postgresql://me:***@db:5432/x"),
+        ("postgresql://me:se@cret@db/x", "postgresql://me:***@db/x"),
         ("redis://:secret@broker:6379/0", "redis://:***@broker:6379/0"),
         ("postgresql://db/x?user=me&password=secret", "postgresql://db/x?user=me&password=***"),
         ("unix:///run/b.sock?db=3", "unix:///run/b.sock?db=3"),
@@ -197,6 +200,11 @@ def test_loopback_is_what_only_this_machine_reaches(host: str, loopback: bool) -
 )
 def test_passwords_are_starred_out(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+def test_settings_show_no_password_where_they_are_printed() -> None:
+    in_force = Settings(database_url="postgresql://me:secret@db/x", redis_url="redis://:secret@broker:6379/0")
+    assert "secret@" not in repr(in_force)
 
 
 def test_config_prints_every_setting_with_its_origin_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +235,28 @@ def test_the_brokers_socket_has_a_short_path_even_where_temporary_files_have_not
     long = tmp_path / ("x" * 120)
     monkeypatch.setattr("tempfile.tempdir", str(long))
     assert len(str(Settings(var=long / "var").broker_socket)) <= LONGEST_SOCKET_PATH
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({"GATEWAY_TLS_KEY": "server.key"}, "tls_certificate and tls_key go together"),
+        ({"GATEWAY_TLS_CLIENT_AUTHORITY": "ca.pem"}, "proxy_certificate_header"),
+        ({"GATEWAY_PROXY_NETWORKS": '["10.0.0.0/8"]'}, "proxy_certificate_header go together"),
+        ({"GATEWAY_PROXY_NETWORKS": '["10.0.0.1/8"]'}, "a list of networks"),
+        ({"GATEWAY_PROXY_CERTIFICATE_HEADER": "X Cert"}, "the name of a header"),
+        ({"GATEWAY_TOKEN_ISSUERS": '{ "https://id.example" = { audience = "a" } }'}, "jwks_url"),
+        ({"GATEWAY_AUTHENTICATION": "none"}, "one of sandbox, required"),
+    ],
+)
+def test_what_would_let_somebody_in_by_mistake_stops_the_start(environ: dict[str, str], wanted: str) -> None:
+    with pytest.raises(SettingsError, match=wanted):
+        load(environ)
+
+
+def test_a_sandbox_is_for_this_machine() -> None:
+    assert load({}).is_sandbox
+    assert not load({"GATEWAY_HOST": "10.0.0.1"}).is_sandbox
+    environ = {"GATEWAY_HOST": "10.0.0.1", "GATEWAY_AUTHENTICATION": "sandbox"}
+    answer = CliRunner(env=environ).invoke(main, ["web"])
+    assert (answer.exit_code, "A sandbox believes everybody" in answer.output) == (1, True)

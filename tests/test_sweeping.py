@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from gateway import routing, sweeping
 from gateway.fhir.task.deadlines import CLOCK, deadline_message, is_flagged
+from gateway.jobs import Dispatcher, celery_app
 from gateway.processing import Processor
 from gateway.settings import Settings
 from gateway.store import deadlines, inbox, schema
@@ -21,7 +22,6 @@ from gateway.store.database import Database
 from gateway.store.deadlines import Due
 from gateway.sweeping import Clock
 from gateway.terms import Terms
-from gateway.worker import Dispatcher, celery_app
 from tests.handlers import CANCELLATION, CHECKING, OURSELVES, Gateway, message
 from tests.orders import HOSPITAL, Order
 from tests.terms import TERMS

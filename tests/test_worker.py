@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from gateway.fhir.message import Event, Message, Ourselves
 from gateway.in_hand import InHand
+from gateway.jobs import LANES_A_JOB, Courier, Dispatcher, celery_app
 from gateway.notices import Listener, Notices
 from gateway.receiving import Received, receive
 from gateway.records import Records
@@ -23,7 +24,7 @@ from gateway.store import inbox, schema
 from gateway.store.database import Database
 from gateway.store.inbox import Waiting
 from gateway.sweeping import Sweep, Watchdog
-from gateway.worker import LANES_A_JOB, Courier, Dispatcher, Drainer, celery_app
+from gateway.worker import Drainer
 from tests.senders import COW, Sender, read, submission, task
 from tests.services import eventually
 

@@ -14,10 +14,13 @@ COMMANDS = {
     "sweep": "gateway.cli.serve:sweep",
     "db": "gateway.cli.db:db",
     "config": "gateway.cli.config:config",
+    "deliveries": "gateway.cli.deliveries:deliveries",
     "policies": "gateway.cli.policies:policies",
+    "partners": "gateway.cli.partners:partners",
     "validate": "gateway.cli.validate:validate",
     "convert": "gateway.cli.convert:convert",
     "demo": "gateway.cli.demo:demo",
+    "simulate": "gateway.cli.simulate:simulate",
 }
 
 

@@ -4,6 +4,7 @@ import click
 
 from gateway import settings
 from gateway.cli import programs
+from gateway.cli.registry import open_first
 from gateway.settings import Settings
 from gateway.store import database
 
@@ -22,7 +23,10 @@ def upgrade() -> None:
 
 
 def upgrade_database(in_force: Settings) -> None:
-    """Raises ClickException when the database cannot be reached or changed."""
+    """And brings in the partners, if there have never been any.
+
+    Raises ClickException when the database cannot be reached or changed, or has partners that cannot be read.
+    """
     try:
         database.upgrade(in_force.database_url)
     except Exception as error:
@@ -33,3 +37,4 @@ def upgrade_database(in_force: Settings) -> None:
             f"The database {settings.masked(in_force.database_url)} cannot be brought to this version: {said}. "
             "Let GATEWAY_DATABASE_URL name one that answers and may be changed; GATEWAY_LOG_LEVEL=DEBUG tells more."
         ) from error
+    open_first(in_force)

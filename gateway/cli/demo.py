@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
 
-from gateway import settings, transport
+from gateway import settings
 from gateway.errors import Refused
 from gateway.fhir import formats
 from gateway.fhir.json import Resource
-from gateway.transport import UnreachableError
+from gateway.transport import Target, Transport
 
 PAYLOADS = Path("conf/demo")
 START_SECONDS, STOP_SECONDS, ANSWER_SECONDS = 60.0, 15.0, 30.0
@@ -89,7 +89,7 @@ def demo() -> None:
             console.print(f"No gateway answers at port {in_force.port}: starting one, for the time of the demo.")
             with temporary_gateway() as root:
                 walk(f"{root}/fhir/$process-message", console)
-    except (WrongAnswerError, UnreachableError, Refused) as error:
+    except (WrongAnswerError, Refused) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -193,19 +193,29 @@ def _free_port() -> int:
 
 
 def _root(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - "any address" is none to call
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _transport() -> Transport:
+    return Transport(user_agent="fhir-gateway demo")
+
+
+def _ourselves(url: str, timeout: float) -> Target:
+    """This machine, by whatever address the gateway is bound to."""
+    return Target(url, timeout, networks=("0.0.0.0/0", "::/0"), loopback=True)
+
+
 def _status(root: str, path: str) -> int | None:
-    try:
-        return transport.get(root + path, {}, timeout=2.0).status
-    except UnreachableError:
-        return None
+    with closing(_transport()) as transport:
+        return transport.get(_ourselves(root + path, timeout=2.0)).status
 
 
 def _post(url: str, body: bytes, wire_format: str) -> bytes:
-    headers = {"Content-Type": f"application/fhir+{wire_format}"}
-    response = transport.post(url, body, headers, timeout=ANSWER_SECONDS)
+    with closing(_transport()) as transport:
+        response = transport.post(_ourselves(url, ANSWER_SECONDS), body, f"application/fhir+{wire_format}")
+    if response.status is None:
+        raise WrongAnswerError(response.detail)
     if response.status != _OK or b"MessageHeader" not in response.body:
         said = response.body[:500].decode(errors="replace")
         raise WrongAnswerError(

@@ -15,7 +15,7 @@ from gateway.settings import Settings, load
 from gateway.supervisor import Program, Stage
 
 # Seconds each stage is given to end; together they stay under ten.
-WEB_GRACE, WORKER_GRACE, BROKER_GRACE = 4.0, 4.0, 1.0
+WEB_GRACE, WORKER_GRACE, BROKER_GRACE = 4.5, 4.0, 1.0
 BACKLOG = 2048
 # Celery warns of root at each start, which is how containers run; a job here is a name in JSON, never a pickle.
 QUIET = "ignore:You're running the worker with superuser"
@@ -50,21 +50,23 @@ def supervised_web(settings: Settings, listener: socket.socket) -> Stage:
 
 
 def workers(settings: Settings, processes: int, role: str) -> Stage:
-    """So many workers, each a process that carries out one job at a time, and the sweep that watches over them.
+    """So many workers, each a process that carries out one job at a time, a deliverer, and the sweep that watches them.
 
     Their names are the same at the next start and nobody else's: those of another `role`, directory or machine differ.
     """
     place = hashlib.sha256(f"{socket.gethostname()}:{settings.var}".encode()).hexdigest()[:8]
     names = [f"{role}-{number}-{place}" for number in range(1, processes + 1)]
-    watch = [word for name in names for word in ("--watch", name)]
+    deliverer = f"{role}-deliverer-{place}"
+    watch = [*(word for name in names for word in ("--watch", name)), "--watch-deliverer", deliverer]
     sweep = Program("sweep", [sys.executable, "-m", "gateway", "sweep", *watch])
-    return Stage([*(_worker(settings, name) for name in names), sweep], WORKER_GRACE)
+    started = [_worker(settings, name, "gateway.worker", ",".join(settings.queue_names)) for name in names]
+    return Stage([*started, _worker(settings, deliverer, "gateway.delivering"), sweep], WORKER_GRACE)
 
 
-def _worker(settings: Settings, name: str) -> Program:
+def _worker(settings: Settings, name: str, module: str, *words: str) -> Program:
     mark = hanging(settings, name)
     mark.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "gateway.worker", name, ",".join(settings.queue_names)]
+    command = [sys.executable, "-m", module, name, *words]
     return Program(name, command, {"PYTHONWARNINGS": QUIET}, healthy=lambda: not mark.exists())
 
 

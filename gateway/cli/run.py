@@ -23,6 +23,9 @@ def run() -> None:
             f"`fhir-gateway run` listens on this machine only, not on {in_force.host}: write GATEWAY_HOST=127.0.0.1. "
             "To serve others, run `fhir-gateway web` and `fhir-gateway worker` behind a proxy (conf/deploy)."
         )
+    if in_force.tls_certificate:
+        text = "`fhir-gateway run` speaks plain HTTP on this machine: tls_certificate is for `fhir-gateway web`."
+        raise click.ClickException(text)
     programs.make_directory(in_force.var)
     set_up_logs(in_force)
     try:
@@ -46,6 +49,7 @@ def welcome(in_force: Settings) -> str:
     """What to try first."""
     return f"""
 The FHIR messaging gateway listens at {in_force.base_url} and keeps its data in {in_force.var}.
+{_mode(in_force)}
 
 Two partners to play with, by their MessageHeader.source.endpoint:
   urn:demo:hospital   places orders
@@ -56,6 +60,12 @@ Try it:
 
 See an order through to its cancellation: make demo. Stop: Ctrl-C.
 """
+
+
+def _mode(in_force: Settings) -> str:
+    if in_force.is_sandbox:
+        return "It is a sandbox: whoever calls is believed to be whom its message names, on this machine only."
+    return "Whoever calls proves who it is: docs/security.md."
 
 
 def _broker_stage(in_force: Settings) -> list[Stage]:

@@ -20,6 +20,7 @@ WATCH_SECONDS = 5.0
 def web() -> None:
     """Run the web server alone, on any address."""
     in_force = programs.load_settings()
+    settings.check_exposed(in_force)
     programs.make_directory(in_force.var)
     programs.empty_metrics(in_force, "web")
     command = programs.web()
@@ -47,20 +48,24 @@ def worker(processes: int | None) -> None:
 
 @click.command()
 @click.option("--watch", multiple=True, metavar="NAME", help="A worker of this machine to tell its supervisor of.")
-def sweep(watch: tuple[str, ...]) -> None:
+@click.option("--watch-deliverer", multiple=True, metavar="NAME", help="A deliverer of this machine, likewise.")
+def sweep(watch: tuple[str, ...], watch_deliverer: tuple[str, ...]) -> None:
     """Queue again whatever is due, for ever. `run` and `worker` start it; more than one do no harm."""
     from gateway.sweeping import sweep_forever
 
-    if watch:
-        threading.Thread(target=_watch, args=(settings.load(), watch), name="watch", daemon=True).start()
+    if watch or watch_deliverer:
+        watched = (settings.load(), watch, watch_deliverer)
+        threading.Thread(target=_watch, args=watched, name="watch", daemon=True).start()
     sweep_forever()
 
 
-def _watch(in_force: Settings, workers: tuple[str, ...]) -> None:
+def _watch(in_force: Settings, workers: tuple[str, ...], deliverers: tuple[str, ...]) -> None:
     """Marks the workers that hang. It is here, not in the supervisor, which must never wait for a database."""
     from gateway.sweeping import Watchdog
 
-    watched = [(Watchdog(name, in_force), programs.hanging(in_force, name)) for name in workers]
+    watchdogs = {name: Watchdog(name, in_force) for name in workers}
+    watchdogs |= {name: Watchdog(name, in_force, kind="deliverer") for name in deliverers}
+    watched = [(watchdog, programs.hanging(in_force, name)) for name, watchdog in watchdogs.items()]
     while True:
         for is_well, mark in watched:
             if is_well():

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from gateway.fhir.interactions import rest
 from gateway.fhir.json import Resource
 from gateway.fhir.patching import MEDIA_TYPE
+from gateway.fhir.topic import topic_url
 from gateway.fhir.versions import NUMBERS
 
 _FHIR_VERSION = "4.0.1"
@@ -20,6 +21,9 @@ _VERSIONED = [f"{name}; fhirVersion={number}" for name in _FORMATS[:2] for numbe
 _TRANSPORT = "http://terminology.hl7.org/CodeSystem/message-transport"
 _PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
 _VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_SANDBOX = "SANDBOX: who sends is not proved. For trying it out, on this machine only."
 _OPERATIONS = [
     {"name": "process-message", "definition": _PROCESS_MESSAGE},
     {"name": "validate", "definition": _VALIDATE},
@@ -73,11 +77,14 @@ def capability_statement(
     published: str,
     reliable_cache_minutes: int,
     written: Collection[str] = (),
+    token_url: str = "",
+    is_sandbox: bool = False,
 ) -> Resource:
     """What runs at `base_url` and takes messages at `endpoint`; `published` is the date of this statement.
 
-    Resources of the types in `written` can be written by REST.
+    Resources of the types in `written` can be written by REST, by who has an access token from `token_url`.
     """
+    description = "A gateway for FHIR messages"
     return {
         "resourceType": "CapabilityStatement",
         "url": f"{base_url}/metadata",
@@ -88,12 +95,26 @@ def capability_statement(
         "date": published,
         "kind": "instance",
         "software": {"name": name, "version": version},
-        "implementation": {"description": "A gateway for FHIR messages", "url": base_url},
+        "implementation": {"description": f"{_SANDBOX} {description}" if is_sandbox else description, "url": base_url},
         "fhirVersion": _FHIR_VERSION,
         "format": [*_FORMATS, *_VERSIONED],
         "patchFormat": [MEDIA_TYPE],
-        "rest": [rest(_OPERATIONS, written)],
+        "rest": [rest(_OPERATIONS, written, topic_url(base_url)) | _secured(token_url)],
         "messaging": [_messaging(handlers, base_url, endpoint, reliable_cache_minutes)],
+    }
+
+
+def _secured(token_url: str) -> dict[str, Any]:
+    return {"security": _security(token_url)} if token_url else {}
+
+
+def _security(token_url: str) -> dict[str, Any]:
+    """https://hl7.org/fhir/smart-app-launch/conformance.html#declaring-support-for-oauth2-endpoints"""
+    uris = [{"url": "token", "valueUri": token_url}]
+    return {
+        "extension": [{"url": _OAUTH_URIS, "extension": uris}],
+        "service": [{"coding": [{"system": _SERVICES, "code": "SMART-on-FHIR"}], "text": "SMART Backend Services"}],
+        "description": "Access tokens (SMART Backend Services, private_key_jwt), client certificates, or API keys.",
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.fhir.definitions import is_resource, type_names
 from gateway.fhir.search import PARAMETERS
+from gateway.fhir.subscription import PROFILE
 
 _DOCUMENTATION = (
     "A create, an update or a patch is a message of its caller, and goes by the same rules as one that is sent to"
@@ -18,11 +19,16 @@ _DERIVED = {
     "Provenance": ("target", "The resource, `Type/id`, or one version of it, `Type/id/_history/n`."),
     "AuditEvent": ("entity", "The resource, `Type/id`, that was changed, or was to be."),
 }
+_TOPIC = (
+    "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+)
+_SUBSCRIPTION = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription"
 _TRAIL = ("Provenance:target", "AuditEvent:entity")
 
 
-def rest(operations: list[dict[str, Any]], written: Collection[str]) -> dict[str, Any]:
-    """The `rest` of the statement; resources of the types in `written` can be created and updated.
+def rest(operations: list[dict[str, Any]], written: Collection[str], topic: str) -> dict[str, Any]:
+    """The `rest` of the statement; resources of the types in `written` can be created and updated, and the `topic` with
+    this canonical url subscribed to.
 
     It names the types that R4B has as well: the statement is the same in both.
     """
@@ -30,7 +36,11 @@ def rest(operations: list[dict[str, Any]], written: Collection[str]) -> dict[str
     return {
         "mode": "server",
         "documentation": _DOCUMENTATION,
-        "resource": [_resource(name, name in written) for name in sorted(types)],
+        "resource": [
+            _subscription(topic) if name == "Subscription" else _resource(name, name in written)
+            for name in sorted(types)
+        ],
+        "interaction": [{"code": "batch", "documentation": "Of messages: `POST $process-message`."}],
         "operation": operations,
     }
 
@@ -63,6 +73,25 @@ def _resource(name: str, is_written: bool) -> dict[str, Any]:
         "conditionalDelete": "not-supported",
     }
     return said | _search(name)
+
+
+def _subscription(topic: str) -> dict[str, Any]:
+    """http://hl7.org/fhir/uv/subscriptions-backport/CapabilityStatement/backport-subscription-server-r4"""
+    return {
+        "extension": [{"url": _TOPIC, "valueCanonical": topic}],
+        "type": "Subscription",
+        "supportedProfile": [PROFILE],
+        "interaction": _interactions("read", "create", "update", "delete", "search-type"),
+        "versioning": "versioned-update",
+        "readHistory": False,
+        "updateCreate": False,
+        "searchParam": [
+            {"name": "_id", "type": "token"},
+            {"name": "status", "type": "token"},
+            {"name": "url", "type": "uri"},
+        ],
+        "operation": [{"name": name, "definition": f"{_SUBSCRIPTION}-{name}"} for name in ("status", "events")],
+    }
 
 
 def _search(name: str) -> dict[str, Any]:

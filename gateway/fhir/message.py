@@ -24,13 +24,14 @@ Resource = dict[str, Any]
 ResponseCode = Literal["ok", "transient-error", "fatal-error"]
 
 _HEADER = "Bundle.entry[0].resource"
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _VISIBLE = "[^\\s\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 """No white space, and nothing that a database or XML cannot hold."""
 _CODE = re.compile(f"{_VISIBLE}+(?: {_VISIBLE}+)*")
 _URI = re.compile(f"{_VISIBLE}{{1,2048}}")
 _LONGEST_CODE = 256
 URIS = "urn:ietf:rfc:3986"
+_PARTIES = ("Organization", "Practitioner", "PractitionerRole")
 _CODING = ("system", "version", "code", "display")
 _LONGEST_PARTY = 2048
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -63,7 +64,10 @@ class Message:
     `sender` is how the sender is told from others: `source.endpoint`, with what `MessageHeader.sender` is known by.
     `sent` is the Bundle in the `version` it was sent in, of which R4 has no place for what `lost` says. A message that
     `replaces` says all there is to say of what is in its focus: what it leaves out goes. What one that `creates` has in
-    focus is to be new.
+    focus is to be new. `partner` is the name of the partner that has proved to be its sender. In a dialect that is not
+    the gateway's own, `sent` is what was sent, of which `bundle` is the translation; `refusal` is why there is none;
+    one that `skips` comes of a network that has not all the states in between, and of one that does not `hold` nothing
+    waits for an order that is not known.
     """
 
     bundle: Resource
@@ -79,6 +83,10 @@ class Message:
     lost: Sequence[Issue] = ()
     replaces: bool = False
     creates: bool = False
+    partner: str | None = None
+    refusal: Sequence[Issue] = ()
+    skips: bool = False
+    holds: bool = True
 
     @property
     def identifier(self) -> tuple[str, str] | None:
@@ -138,8 +146,9 @@ def _wanted(types: Sequence[str]) -> str:
     return " or ".join(types) or "resource"
 
 
-def read_message(bundle: Resource, received_at: datetime) -> Message:
-    """The message in a Bundle of R4. Raises NotAMessage with every reason why it cannot be taken for one."""
+def read_message(bundle: Resource, received_at: datetime, proven: str | None = None) -> Message:
+    """The message in a Bundle of R4, of the `proven` sender if it names none. Raises NotAMessage with every reason why
+    it cannot be taken for one."""
     header, issues = _find_header(bundle)
     if header is None:
         raise NotAMessage(*issues)
@@ -150,7 +159,7 @@ def read_message(bundle: Resource, received_at: datetime) -> Message:
         text = "The message has no identity. Give MessageHeader.id (and Bundle.id) a new value for each new message."
         issues.append(Issue("required", text, f"{_HEADER}.id"))
     entries = Entries(bundle)
-    sender = _read_sender(header, entries, issues)
+    sender = _read_sender(header, entries, issues, proven)
     if not isinstance(header.get("response", {}), dict):
         text = "MessageHeader.response is not an object. Leave it out of a message that answers no other."
         issues.append(Issue("structure", text, f"{_HEADER}.response"))
@@ -239,7 +248,7 @@ def _quoted(request: Message) -> Resource:
     identifier = {"system": system, "value": value} if is_uri(system) else {"value": value}
     carried = [{"url": url_of("R5", "MessageHeader.response.identifier"), "valueIdentifier": identifier}]
     plain = value.removeprefix("urn:uuid:")
-    return {"extension": carried, **({"identifier": plain} if _ID.fullmatch(plain) else {})}
+    return {"extension": carried, **({"identifier": plain} if ID.fullmatch(plain) else {})}
 
 
 def instant(when: datetime) -> str:
@@ -283,7 +292,7 @@ def _read_event(header: Resource, issues: list[Issue]) -> Event | None:
 def _read_id(value: Any, path: str, issues: list[Issue]) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and _ID.fullmatch(value):
+    if isinstance(value, str) and ID.fullmatch(value):
         return value
     text = f"{path.rsplit('.', 2)[-2]}.id is not a FHIR id: 1 to 64 of the characters A-Z a-z 0-9 - and ."
     issues.append(Issue("value", text.replace("resource.id", "MessageHeader.id"), path))
@@ -296,9 +305,9 @@ def _id_in_full_url(entry: Resource) -> str | None:
     return named["id"] or named["uuid"] if named else None
 
 
-def _read_sender(header: Resource, entries: Entries, issues: list[Issue]) -> str:
+def _read_sender(header: Resource, entries: Entries, issues: list[Issue], proven: str | None) -> str:
     endpoint, party = _text(_dict(header.get("source")).get("endpoint")), _party(header.get("sender"), entries)
-    if not endpoint and not party:
+    if not (endpoint or party or proven):
         text = "The message does not say who sent it. Put the sender's address into MessageHeader.source.endpoint."
         issues.append(Issue("required", text, f"{_HEADER}.source.endpoint"))
     if endpoint and not is_uri(endpoint):
@@ -310,7 +319,7 @@ def _read_sender(header: Resource, entries: Entries, issues: list[Issue]) -> str
     if len(party) > _LONGEST_PARTY or json.FORBIDDEN.search(party):
         text = f"What MessageHeader.sender is known by has control characters or more than {_LONGEST_PARTY} characters."
         issues.append(Issue("value", text, f"{_HEADER}.sender"))
-    return " ".join(filter(None, (endpoint, party)))
+    return " ".join(filter(None, (endpoint, party))) or proven or ""
 
 
 def _party(reference: Any, entries: Entries) -> str:
@@ -323,8 +332,7 @@ def _party(reference: Any, entries: Entries) -> str:
 
 def _identified(reference: Any, entries: Entries) -> tuple[Resource, Any]:
     """The Identifier, empty if there is none, and the type of what is referred to, by the Bundle where it is in it."""
-    given = _dict(reference)
-    literal = _text(given.get("reference"))
+    given, literal = _dict(reference), _text(_dict(reference).get("reference"))
     if _dict(given.get("identifier")) or not literal:
         return _dict(given.get("identifier")), given.get("type")
     entry = entries.resolve(literal, next(iter(entries)))
@@ -349,9 +357,8 @@ def _exchanged_addresses(request: Message, ourselves: Ourselves) -> Resource:
     exchanged: Resource = {}
     source = _dict(request.header.get("source"))
     if _text(source.get("endpoint")):
-        destination = {"endpoint": source["endpoint"]}
-        if _is_string(source.get("name")):
-            destination = {"name": source["name"]} | destination
+        named = {"name": source["name"]} if _is_string(source.get("name")) else {}
+        destination = named | {"endpoint": source["endpoint"]}
         if receiver := logical(request, request.header.get("sender")):
             destination["receiver"] = receiver
         exchanged["destination"] = [destination]
@@ -368,7 +375,7 @@ def logical(request: Message, reference: Any) -> Resource | None:
     if not _is_string(value) or (system and not is_uri(system)):
         return None
     logical: Resource = {"identifier": {"system": system, "value": value} if system else {"value": value}}
-    return {"type": kind} | logical if is_uri(_text(kind)) else logical
+    return {"type": kind} | logical if kind in _PARTIES else logical
 
 
 def _is_string(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The notification of a topic-based subscription: which Tasks have changed.
+"""The notifications of a topic-based subscription: which Tasks have changed, that it is well, and how it stands.
 
 R4: http://hl7.org/fhir/uv/subscriptions-backport (1.1.0), a history Bundle that begins with Parameters; R4B: the same,
 with a SubscriptionStatus; R5: https://hl7.org/fhir/R5/subscriptionstatus.html, a Bundle of a type of its own.
@@ -19,15 +19,22 @@ from gateway.fhir.message import URIS, instant
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-subscription"
 _NOTIFICATION, _STATUS = f"{_BACKPORT}-notification-r4", f"{_BACKPORT}-status-r4"
 
+Kind = Literal["handshake", "heartbeat", "event-notification", "query-status", "query-event"]
+
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """A subscription: its url, that of its topic, and how much a notification has."""
+    """A subscription: its url, that of its topic, how much a notification has, and how it stands.
+
+    `error` is why its status is `error`.
+    """
 
     url: str
     topic: str
     content: Literal["empty", "id-only", "full-resource"]
     version: Version
+    status: str = "active"
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,15 @@ class Entry:
     reference: str
     version: int
     resource: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a resource: its number in the subscription, and when it was."""
+
+    number: str
+    at: datetime
+    focus: Entry
 
 
 def notify(
@@ -53,15 +69,28 @@ def notify(
     `context` is what the resources in focus refer to, which is told when the content is `full-resource`. All resources
     are in the subscription's version too.
     """
-    events = _events(subscribed, numbers, focus, context, now)
+    events = [Event(number, now, entry) for number, entry in zip(numbers, focus, strict=True)]
+    return compose(subscribed, "event-notification", numbers[-1], events, context, now, new_id)
+
+
+def compose(
+    subscribed: Subscribed,
+    kind: Kind,
+    total: str,
+    events: Sequence[Event],
+    context: Sequence[Entry],
+    now: datetime,
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+) -> Resource:
+    """A notification Bundle of any kind; `total` is how many events there have been since the subscription began."""
     status_id = new_id()
-    compose = _parameters if subscribed.version == "R4" else _subscription_status
     status = {
         "fullUrl": f"urn:uuid:{status_id}",
-        "resource": compose(status_id, subscribed, numbers[-1], events),
+        "resource": status_of(status_id, subscribed, kind, total, [_event(one, subscribed, context) for one in events]),
         "request": {"method": "GET", "url": f"{subscribed.url}/$status"},
         "response": {"status": "200"},
     }
+    focus = list({one.focus.url: one.focus for one in events}.values())
     told = {"empty": [], "id-only": focus, "full-resource": [*focus, *context]}[subscribed.content]
     return {
         "resourceType": "Bundle",
@@ -71,6 +100,14 @@ def notify(
         "timestamp": instant(now),
         "entry": [status, *(_entry(entry, subscribed) for entry in told)],
     }
+
+
+def status_of(
+    status_id: str, subscribed: Subscribed, kind: Kind, total: str, events: Sequence[Resource] = ()
+) -> Resource:
+    """How a subscription stands: Parameters in R4, a SubscriptionStatus in R4B and R5."""
+    make = _parameters if subscribed.version == "R4" else _subscription_status
+    return make(status_id, subscribed, kind, total, events)
 
 
 def _entry(entry: Entry, subscribed: Subscribed) -> Resource:
@@ -84,37 +121,34 @@ def _entry(entry: Entry, subscribed: Subscribed) -> Resource:
     }
 
 
-def _events(
-    subscribed: Subscribed, numbers: Sequence[str], focus: Sequence[Entry], context: Sequence[Entry], now: datetime
-) -> list[Resource]:
-    """Each event as R4B and R5 have it; in an empty notification it names no resource."""
-    events: list[Resource] = []
-    for number, entry in zip(numbers, focus, strict=True):
-        event: Resource = {"eventNumber": number, "timestamp": instant(now)}
-        if subscribed.content != "empty":
-            event["focus"] = {"reference": entry.url}
-        if subscribed.content == "full-resource" and context:
-            event["additionalContext"] = [{"reference": other.url} for other in context]
-        events.append(event)
-    return events
+def _event(event: Event, subscribed: Subscribed, context: Sequence[Entry]) -> Resource:
+    """An event as R4B and R5 have it; in an empty notification it names no resource."""
+    made: Resource = {"eventNumber": event.number, "timestamp": instant(event.at)}
+    if subscribed.content != "empty":
+        made["focus"] = {"reference": event.focus.url}
+    if subscribed.content == "full-resource" and context:
+        made["additionalContext"] = [{"reference": other.url} for other in context]
+    return made
 
 
 def _subscription_status(
-    status_id: str, subscribed: Subscribed, last_event: str, events: Sequence[Resource]
+    status_id: str, subscribed: Subscribed, kind: Kind, total: str, events: Sequence[Resource]
 ) -> Resource:
     return {
         "resourceType": "SubscriptionStatus",
         "id": status_id,
-        "status": "active",
-        "type": "event-notification",
-        "eventsSinceSubscriptionStart": last_event,
-        "notificationEvent": list(events),
+        "status": subscribed.status,
+        "type": kind,
+        "eventsSinceSubscriptionStart": total,
+        **({"notificationEvent": list(events)} if events else {}),
         "subscription": {"reference": subscribed.url},
         "topic": subscribed.topic,
+        **({"error": [{"text": subscribed.error}]} if subscribed.error else {}),
     }
 
 
-def _parameters(status_id: str, subscribed: Subscribed, last_event: str, events: Sequence[Resource]) -> Resource:
+def _parameters(status_id: str, subscribed: Subscribed, kind: Kind, total: str, events: Sequence[Resource]) -> Resource:
+    error = subscribed.error
     return {
         "resourceType": "Parameters",
         "id": status_id,
@@ -122,10 +156,11 @@ def _parameters(status_id: str, subscribed: Subscribed, last_event: str, events:
         "parameter": [
             {"name": "subscription", "valueReference": _logical(subscribed)},
             {"name": "topic", "valueCanonical": subscribed.topic},
-            {"name": "status", "valueCode": "active"},
-            {"name": "type", "valueCode": "event-notification"},
-            {"name": "events-since-subscription-start", "valueString": last_event},
+            {"name": "status", "valueCode": subscribed.status},
+            {"name": "type", "valueCode": kind},
+            {"name": "events-since-subscription-start", "valueString": total},
             *({"name": "notification-event", "part": _parts(event)} for event in events),
+            *([{"name": "error", "valueCodeableConcept": {"text": error}}] if error else []),
         ],
     }
 

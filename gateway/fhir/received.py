@@ -13,8 +13,16 @@ from gateway.fhir.versions import to_r4
 from gateway.fhir.wrapping import Wrapping
 
 
-def read_received(body: bytes, media_type: str, received_at: datetime, wrapping: str | None = None) -> Message:
+def read_received(
+    body: bytes,
+    media_type: str,
+    received_at: datetime,
+    wrapping: str | None = None,
+    proven: str | None = None,
+) -> Message:
     """The message in a body of this media type, the same for the same body; with a `wrapping`, the body is a resource.
+
+    `proven` is the sender of one that need not say who sent it.
 
     Raises Unreadable if it cannot be read, or not in the version that the media type names, and NotAMessage.
     """
@@ -26,7 +34,9 @@ def read_received(body: bytes, media_type: str, received_at: datetime, wrapping:
         resource, version = formats.parse_told(body, formats.format_of(media_type), formats.version_of(media_type))
     sent = around.bundle(resource, version, received_at) if around is not None else unwrap(resource)
     bundle, lost = to_r4(sent, version)
-    message = read_message(bundle, received_at)
+    message = read_message(bundle, received_at, proven)
     if around is not None:
         message = replace(message, replaces=around.is_update, creates=not around.is_update)
-    return message if version == "R4" else replace(message, version=version, sent=sent, lost=lost)
+    if version != "R4":
+        message = replace(message, version=version, sent=sent, lost=lost)
+    return message

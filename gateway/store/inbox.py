@@ -42,6 +42,9 @@ class Arrival:
     request_id: str
     received_at: datetime
     wrapping: str | None = None
+    partner: str | None = None
+    manner: str | None = None
+    recipient: str | None = None
     state: State = "new"
 
 
@@ -50,6 +53,7 @@ class Seen:
     """What tells a repeat from a conflict."""
 
     id: int
+    state: State
     bundle_id: str | None
     header_id: str | None
     content_hash: bytes
@@ -61,6 +65,7 @@ class Waiting:
 
     id: int
     lane: str
+    sender: str
     event_code: str
     media_type: str
     body: bytes
@@ -68,6 +73,9 @@ class Waiting:
     reply_to: str | None
     later: bool
     wrapping: str | None
+    partner: str | None
+    manner: str | None
+    recipient: str | None
     received_at: datetime
     attempts: int
     due_at: datetime
@@ -86,6 +94,7 @@ class Progress:
     response_code: str | None
     content: bytes | None
     format: str | None
+    http_status: int | None = None
 
 
 _ARRIVAL = (*Arrival.__slots__, "due_at", "nudged_at", "done_at")
@@ -224,6 +233,11 @@ def claim(connection: sa.Connection, head: Waiting, now: datetime) -> bool:
     return bool(_CLAIM.run(connection, values))
 
 
+def note(connection: sa.Connection, message_id: int, text: str) -> None:
+    """Writes beside a message what the operator should know of it."""
+    connection.execute(sa.update(message).where(message.c.id == message_id).values(error=text))
+
+
 def fail(connection: sa.Connection, head: Waiting, cause: str, due_at: datetime | None) -> bool:
     """Records a failed attempt: due again at a time, or set aside (None). False when another was quicker."""
     state = "dead" if due_at is None else "failed"
@@ -251,6 +265,7 @@ _PROGRESS = Statement(
         outbox.c.response_code,
         outbox.c.content,
         outbox.c.format,
+        outbox.c.http_status,
     )
     .select_from(message.outerjoin(outbox, sa.and_(outbox.c.message_id == message.c.id, _IS_REPLY)))
     .where(message.c.id == sa.bindparam("message_id"))

@@ -31,7 +31,10 @@ Digest = sa.LargeBinary(16)
 # Literal, not bound: only so does a planner see that a partial index answers the question.
 WAITING = "state IN ('new', 'failed')"
 DUE = "state = 'due'"
+NEXT = f"{DUE} AND due_at IS NOT NULL"  # said apart so that no look-up of a lane takes this index
+CLAIMED = "claimed_until IS NOT NULL"
 DEAD = "state = 'dead'"
+QUEUED = "state = 'queued'"
 REPLY = "kind = 'reply'"
 TOLD = "kind <> 'reply'"
 FALLS_DUE = "due_at IS NOT NULL"
@@ -63,6 +66,9 @@ message = sa.Table(
     sa.Column("done_at", Instant),
     sa.Column("body", sa.LargeBinary, nullable=False, comment="the exact bytes received"),
     sa.Column("wrapping", sa.Text, comment="JSON: the MessageHeader put around what came by REST"),
+    sa.Column("partner", sa.Text, comment="the partner that proved to be its sender; null: nobody did"),
+    sa.Column("manner", sa.Text, comment="JSON: the dialect it is read in, and what came beside it; null: cow"),
+    sa.Column("recipient", sa.Text, comment="who gets an answer that is sent later: a partner's name, or reply_to"),
     sa.Index("message_bundle_key", "bundle_key", unique=True),
     sa.Index("message_header_key", "header_key", unique=True),
     sa.Index("message_lane", "lane", "id"),
@@ -88,16 +94,33 @@ outbox = sa.Table(
     "outbox",
     metadata,
     sa.Column("id", Serial, primary_key=True),
-    sa.Column("message_id", Serial, sa.ForeignKey("message.id"), nullable=False, comment="what it comes of"),
+    sa.Column("message_id", Serial, sa.ForeignKey("message.id"), comment="what it comes of; null: of no message"),
     sa.Column("kind", sa.Text, nullable=False, server_default="reply", comment="reply, message or notification"),
     sa.Column("party", sa.Text, comment="the partner that is told; null: a reply"),
+    sa.Column("recipient", sa.Text, comment="whom it is delivered to: a partner's name, or an address"),
+    sa.Column("lane", sa.Text, comment="what must be delivered to one recipient in the order of the ids"),
+    sa.Column("subscription_id", sa.Text, nullable=False, server_default="", comment="that a notification answers"),
     sa.Column("header_id", sa.Text, nullable=False, comment="its own MessageHeader.id"),
+    sa.Column("bundle_id", sa.Text, comment="its own Bundle.id"),
+    sa.Column("event_code", sa.Text, comment="its own event's; null: that of no message"),
     sa.Column("response_code", sa.Text, comment="null: no reply"),
     sa.Column("destination", sa.Text, comment="null: it goes back on the connection the request came on"),
+    sa.Column("http_status", sa.Integer, comment="of a reply: with which it goes back; null: 200"),
     sa.Column("format", sa.Text, nullable=False, comment="json or xml"),
+    sa.Column("version", sa.Text, nullable=False, server_default="R4", comment="of FHIR"),
     sa.Column("content", sa.LargeBinary, nullable=False, comment="the exact bytes that are sent"),
-    sa.Column("state", sa.Text, nullable=False, comment="answered, or due: to be delivered"),
+    sa.Column("state", sa.Text, nullable=False, comment="answered, due, queued (to be polled), delivered, dead"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="how far it is on its schedule"),
+    sa.Column("due_at", Instant, comment="when it is tried next"),
+    sa.Column("claimed_until", Instant, comment="who has it in hand has lost it then"),
+    sa.Column("claimed_by", sa.Text, comment="the name of the process that has it in hand"),
+    sa.Column("error", sa.Text, comment="why the last attempt failed"),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Column("delivered_at", Instant),
+    sa.Column("closed_at", Instant, comment="when its response came"),
+    sa.Column("closed_by", Serial, comment="the id of the message that is that response"),
+    sa.Column("closed_code", sa.Text, comment="its response.code"),
     sa.Index(
         "outbox_reply",
         "message_id",
@@ -109,16 +132,154 @@ outbox = sa.Table(
         "outbox_told",
         "message_id",
         "party",
+        "subscription_id",
         unique=True,
         postgresql_where=sa.text(TOLD),
         sqlite_where=sa.text(TOLD),
     ),
     sa.Index(
         "outbox_due",
-        "created_at",
+        "recipient",
+        "lane",
+        "id",
         postgresql_where=sa.text(DUE),
         sqlite_where=sa.text(DUE),
     ),
+    sa.Index(
+        "outbox_next",
+        "recipient",
+        "due_at",
+        postgresql_where=sa.text(NEXT),
+        sqlite_where=sa.text(NEXT),
+    ),
+    sa.Index(
+        "outbox_claimed",
+        "recipient",
+        "claimed_until",
+        postgresql_where=sa.text(CLAIMED),
+        sqlite_where=sa.text(CLAIMED),
+    ),
+    sa.Index(
+        "outbox_queued",
+        "recipient",
+        "id",
+        postgresql_where=sa.text(QUEUED),
+        sqlite_where=sa.text(QUEUED),
+    ),
+    sa.Index("outbox_dead", "id", postgresql_where=sa.text(DEAD), sqlite_where=sa.text(DEAD)),
+    sa.Index("outbox_header", "header_id", postgresql_where=sa.text(TOLD), sqlite_where=sa.text(TOLD)),
+    sa.Index("outbox_bundle", "bundle_id", postgresql_where=sa.text(TOLD), sqlite_where=sa.text(TOLD)),
+)
+
+delivery_attempt = sa.Table(
+    "delivery_attempt",
+    metadata,
+    sa.Column("outbox_id", Serial, sa.ForeignKey("outbox.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, comment="from 1"),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("milliseconds", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False, comment="delivered, refused, busy, failed, unreachable, forbidden"),
+    sa.Column("status", sa.Integer, comment="of HTTP"),
+    sa.Column("detail", sa.Text, nullable=False, comment="one sentence, without what the answer says"),
+    sqlite_with_rowid=False,
+)
+
+circuit = sa.Table(
+    "circuit",
+    metadata,
+    sa.Column("recipient", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False, comment="in a row"),
+    sa.Column("opened_at", Instant, comment="since when nothing but probes is sent; null: closed"),
+    sa.Column("probe_at", Instant, comment="when one message is tried next"),
+    sa.Column("cause", sa.Text, comment="of the last failure"),
+    sa.Column("outbox_id", Serial, comment="what all these failures were of; null: not of one only"),
+    sqlite_with_rowid=False,
+)
+
+partner = sa.Table(
+    "partner",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("document", sa.Text, nullable=False, comment="JSON: its keys as in conf/partners, no secrets"),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+partner_change = sa.Table(
+    "partner_change",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, comment="also the revision of the whole directory"),
+    sa.Column("partner", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("by", sa.Text, nullable=False, comment="who changed it"),
+    sa.Column("what", sa.Text, nullable=False, comment="added, changed, paused, resumed, blocked, key made, …"),
+    sa.Column("before", sa.Text, comment="the document; null: there was none"),
+    sa.Column("after", sa.Text, comment="the document; null: there is none"),
+    sa.Index("partner_change_partner", "partner", "id"),
+)
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True, comment="SHA-256 of a key of 256 random bits"),
+    sa.Column("partner", sa.Text, nullable=False),
+    sa.Column("hint", sa.Text, nullable=False, comment="how it begins, to tell it from others"),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, comment="null: it does not"),
+    sa.Index("api_key_partner", "partner"),
+    sqlite_with_rowid=False,
+)
+
+access_token = sa.Table(
+    "access_token",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True, comment="SHA-256 of a token of 256 random bits"),
+    sa.Column("partner", sa.Text, nullable=False),
+    sa.Column("scopes", sa.Text, nullable=False, comment="with a space between them"),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Index("access_token_expires", "expires_at"),
+    sqlite_with_rowid=False,
+)
+
+used_assertion = sa.Table(
+    "used_assertion",
+    metadata,
+    sa.Column("digest", Digest, primary_key=True, comment="issuer and jti of a JWT that has been used"),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Index("used_assertion_expires", "expires_at"),
+    sqlite_with_rowid=False,
+)
+
+subscription = sa.Table(
+    "subscription",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("partner", sa.Text, nullable=False, comment="whose it is"),
+    sa.Column("recipient", sa.Text, nullable=False, comment="as whom the partner is called at its endpoint"),
+    sa.Column("status", sa.Text, nullable=False, comment="requested, active, error or off"),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("fhir_version", sa.Text, nullable=False, comment="in which it was sent"),
+    sa.Column("content", sa.LargeBinary, nullable=False, comment="the Subscription as it was sent, in JSON"),
+    sa.Column("error", sa.Text, comment="why it is in error"),
+    sa.Column("handshake", sa.Text, comment="header_id in the outbox of the one that is to make it active"),
+    sa.Column("timeout", sa.Integer, comment="seconds that an attempt to deliver may take, at most"),
+    sa.Column("heartbeat_at", Instant, comment="when the next heartbeat is due"),
+    sa.Column("ends_at", Instant, comment="null: it does not end"),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.Index("subscription_partner", "partner"),
+    sqlite_with_rowid=False,
+)
+
+subscription_event = sa.Table(
+    "subscription_event",
+    metadata,
+    sa.Column("subscription_id", sa.String(64), sa.ForeignKey("subscription.id"), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, comment="from 1"),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("resource_id", sa.String(64), nullable=False, comment="the Task that it is about"),
+    sa.Column("version", sa.Integer, nullable=False, comment="of that Task"),
+    sqlite_with_rowid=False,
 )
 
 resource = sa.Table(

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from gateway.fhir import json
 from gateway.fhir.identity import OWN_SENDER
-from gateway.fhir.search import SEARCHED, tokens_of
+from gateway.fhir.search import SEARCHED, creator_tokens, tokens_of, waiting_tokens
 from gateway.store.schema import resource, resource_version, search_key
 from gateway.store.statements import Clause, Statement
 
@@ -67,6 +67,31 @@ def fill(connection: sa.Connection) -> None:
     while rows := [(row.number, row.content) for row in connection.execute(_after(after))]:
         change(connection, {number: tokens_of(json.parse_own(content)) for number, content in rows}, {})
         after = rows[-1][0]
+
+
+def add_creators(connection: sa.Connection) -> None:
+    """Adds the tokens by which what is kept is found by who has created it, in a store that has none of them yet."""
+    after = -1
+    while rows := connection.execute(_created_after(after)).all():
+        change(connection, {row.number: creator_tokens(row.type, row.sender.split(" ", 1)) for row in rows}, {})
+        after = rows[-1].number
+
+
+def add_waiting(connection: sa.Connection) -> None:
+    """Adds the tokens by which orders that have no owner are found, in a store that has none of them yet."""
+    after = -1
+    while rows := [(row.number, row.content) for row in connection.execute(_after(after))]:
+        change(connection, {number: waiting_tokens(json.parse_own(content)) for number, content in rows}, {})
+        after = rows[-1][0]
+
+
+def _created_after(number: int) -> sa.Select[Any]:
+    return (
+        sa.select(resource.c.number, resource.c.type, resource.c.sender)
+        .where(resource.c.number > number, resource.c.type.in_(SEARCHED), resource.c.sender != OWN_SENDER)
+        .order_by(resource.c.number)
+        .limit(_BATCH)
+    )
 
 
 def _after(number: int) -> sa.Select[Any]:

@@ -52,13 +52,15 @@ class _Walk:
     broken_off: Cursor | None
 
 
-def find_page(connection: sa.Connection, query: Query) -> Page:
-    """The page of a search that begins after its cursor.
+def find_page(connection: sa.Connection, query: Query, among: Sequence[bytes] | None = None) -> Page:
+    """The page of a search that begins after its cursor; of what has one of the tokens `among`, or of all.
 
     It may hold fewer than are asked for, even none, though others follow. `total` is None where it is not asked for,
     and where there are too many candidates to count.
     """
     groups = _groups(connection, query)
+    if among is not None:
+        groups.append(list(among))
     if not all(groups):
         return Page([], None, 0 if query.wants_total else None)
     total = _total(connection, query, groups) if query.wants_total else None
@@ -68,11 +70,14 @@ def find_page(connection: sa.Connection, query: Query) -> Page:
     return Page(rows, shown[-1] if len(walk.places) > query.count else walk.broken_off, total)
 
 
-def find_by_digests(connection: sa.Connection, digests: Sequence[bytes], limit: int) -> list[Row]:
-    """What has one of these tokens, what was created last first."""
-    if not digests:
+def find_by_digests(
+    connection: sa.Connection, digests: Sequence[bytes], limit: int, among: Sequence[bytes] | None = None
+) -> list[Row]:
+    """What has one of these tokens, and one of those `among`, if these are given; what was created last first."""
+    groups = [list(group) for group in (digests, among) if group is not None]
+    if not all(groups):
         return []
-    numbers = _find_numbers(connection, [list(digests)], (0, _BEYOND), limit)
+    numbers = _find_numbers(connection, groups, (0, _BEYOND), limit)
     return resources.find_by_numbers(connection, numbers)
 
 

@@ -12,30 +12,37 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway import metrics, settings
-from gateway.errors import DatabaseUnavailable, Issue, NotAMessage, Refused, TooLarge, Unreadable
+from gateway.errors import DatabaseUnavailable, Issue, Refused
 from gateway.logs import places_of, set_up_logs
 from gateway.settings import Settings
-from gateway.web import context, metadata, operations, process_message, resources, searching, trail, validate, writing
+from gateway.web import (
+    administration,
+    authentication,
+    batch,
+    context,
+    metadata,
+    operations,
+    polling,
+    process_message,
+    resources,
+    searching,
+    subscription_operations,
+    subscriptions,
+    tokens,
+    trail,
+    validate,
+    writing,
+)
 from gateway.web.addresses import CONVERTERS
 from gateway.web.answers import outcome_response
-from gateway.web.body import TooSlow, drain
-from gateway.web.conditions import PARTY, Declined
-from gateway.web.negotiation import NotAcceptable, UnsupportedMediaType
+from gateway.web.body import drain
+from gateway.web.conditions import Declined
+from gateway.web.refusals import status_of
 
 log = structlog.get_logger()
 
 _GIVEN_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
-# The first class that fits decides.
-_STATUS: tuple[tuple[type[Refused], int], ...] = (
-    (UnsupportedMediaType, 415),
-    (NotAcceptable, 406),
-    (TooLarge, 413),
-    (TooSlow, 408),
-    (Unreadable, 400),
-    (NotAMessage, 422),
-    (Refused, 422),
-)
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 400: "invalid", 413: "too-long"}
 
 
@@ -48,9 +55,13 @@ def create(in_force: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     context.put(app.extensions, context.make(in_force))
     app.url_map.converters.update(CONVERTERS)
-    for module in (process_message, validate, metadata, operations, resources, searching, trail, writing):
+    messages = (batch, polling, process_message)
+    for module in (*messages, validate, metadata, operations, resources, searching, tokens, trail, writing):
+        app.register_blueprint(module.endpoints)
+    for module in (administration, subscriptions, subscription_operations):
         app.register_blueprint(module.endpoints)
     app.before_request(_begin)
+    app.before_request(authentication.identify)
     app.after_request(_end)
     app.register_error_handler(Refused, _refused)
     app.register_error_handler(HTTPException, _http_error)
@@ -74,6 +85,8 @@ def _given(header: str) -> str | None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.headers["X-Correlation-Id"] = g.correlation_id
+    if context.get().settings.is_sandbox:
+        response.headers["X-Gateway-Mode"] = "sandbox"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
     seconds = time.perf_counter() - g.began
@@ -89,20 +102,20 @@ def _refused(refused: Refused) -> Response:
     drain(request.stream, context.get().settings.max_message_bytes)
     if isinstance(refused, Declined):
         return _declined(refused)
-    status = next(status for kind, status in _STATUS if isinstance(refused, kind))
-    return outcome_response(status, *refused.issues)
+    return outcome_response(status_of(refused), *refused.issues)
 
 
 def _declined(declined: Declined) -> Response:
     response = outcome_response(declined.status, *declined.issues)
-    if declined.status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = PARTY
+    response.headers.update(declined.headers)
     if declined.status == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = ", ".join((*declined.allowed, "OPTIONS"))
     return response
 
 
 def _http_error(error: HTTPException) -> Response:
+    if request.path.startswith(f"{administration.endpoints.url_prefix}/"):
+        return administration.http_problem(error)
     status = error.code or 500
     texts = {
         404: f"There is nothing at {request.path}. Messages go to POST /fhir/$process-message.",

@@ -9,17 +9,19 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from types import MappingProxyType
 from typing import Literal
 from urllib.parse import quote
 
 from werkzeug.datastructures import Headers
 
+from gateway.authentication import Identity
 from gateway.errors import Issue, Refused
 from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.json import FORBIDDEN, Resource
 from gateway.fhir.message import is_uri
 from gateway.fhir.wrapping import Caller
-from gateway.partners import Partners
+from gateway.partners import Partner, Partners
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
 
@@ -29,30 +31,37 @@ _RETURNS: Mapping[str, Return] = {
     "representation": "representation",
     "operationoutcome": "OperationOutcome",
 }
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _TAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"|([A-Za-z0-9\-.]{1,64})')
 
 
 class Declined(Refused):
-    """A RESTful request that is answered with a status of its own; with 405, `allowed` are the methods to use."""
+    """A request that is answered with a status of its own, and `headers`; with 405, `allowed` are the methods."""
 
-    def __init__(self, status: int, *issues: Issue, allowed: Sequence[str] = ()) -> None:
+    def __init__(
+        self, status: int, *issues: Issue, allowed: Sequence[str] = (), headers: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
         super().__init__(*issues)
         self.status = status
         self.allowed = allowed
+        self.headers = headers
 
 
-def read_caller(party: str | None, partners: Partners) -> Caller:
-    """Who calls, as its header says: a business identifier (`system|value`) or an endpoint.
+def read_caller(party: str | None, identity: Identity, partners: Partners) -> Caller:
+    """Who calls: the partner that it has proved to be.
 
+    In a sandbox, who has proved nothing is who its header says: a business identifier (`system|value`) or an endpoint.
     A registered partner is one caller, by whichever of its names. Raises Declined: 401 without the header, 400 for one
-    that is no name, 403 for a name of the gateway's own.
+    that is no name, 403 for a name of the gateway's own, and for another's than is proved.
     """
+    if identity.partner is not None:
+        return _proven_caller(party, identity.partner)
     if not party or not party.strip():
         text = (
             f"Who writes says who it is: send the header {PARTY} with your business identifier (system|value) or the "
             "endpoint of your messages."
         )
-        raise Declined(401, Issue("login", text))
+        raise Declined(401, Issue("login", text), headers={"WWW-Authenticate": PARTY})
     party = _utf8(party).strip()
     if party.startswith(OWN_SYSTEMS):
         text = f"Names that begin with {OWN_SYSTEMS} are the gateway's own. Send your own in {PARTY}."
@@ -68,6 +77,14 @@ def read_caller(party: str | None, partners: Partners) -> Caller:
         text = f"The header {PARTY} is neither system|value nor an endpoint (a uri), or is too long. Send one of them."
         raise Declined(400, Issue("value", text))
     return Caller(endpoint, (system, value))
+
+
+def _proven_caller(party: str | None, partner: Partner) -> Caller:
+    if party is not None and _utf8(party).strip() not in partner.names:
+        text = f"The caller has proved to be {partner.name}; {PARTY} says another. Leave the header out."
+        raise Declined(403, Issue("forbidden", text))
+    system, _, value = partner.identifiers[0].partition("|")
+    return Caller(partner.address, (system, value))
 
 
 def check_conditions(headers: Headers) -> None:

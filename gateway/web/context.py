@@ -8,15 +8,19 @@ from typing import cast
 from flask import current_app
 
 from gateway import routing, terms
+from gateway.authentication import Authenticator
+from gateway.authentication.rates import Rates
 from gateway.checking import Checking
 from gateway.fhir.message import Ourselves
+from gateway.jobs import Courier, Dispatcher, Doorbell, celery_app
 from gateway.notices import Listener, Notices
+from gateway.partners.directory import Directory
 from gateway.routing import Registry
 from gateway.settings import Settings
 from gateway.store.database import Database
-from gateway.terms import Terms
+from gateway.terms import Standing, Terms
+from gateway.transport import Transport
 from gateway.web.waiting import WaitingRoom
-from gateway.worker import Courier, Dispatcher, celery_app
 
 _NAME = "fhir-gateway"
 
@@ -30,25 +34,40 @@ class Context:
     registry: Registry
     ourselves: Ourselves
     checking: Checking
-    terms: Terms
+    authenticator: Authenticator
+    rates: Rates
+    standing: Standing
+    directory: Directory
     courier: Courier
+    doorbell: Doorbell
     notices: Notices
     room: WaitingRoom
+
+    @property
+    def terms(self) -> Terms:
+        """The terms in force now."""
+        return self.standing.current()
 
 
 def make(in_force: Settings) -> Context:
     """Connects to nothing yet but Redis, where it begins to listen. Raises ImportError for handlers not to be found."""
-    room = WaitingRoom()
+    room, database = WaitingRoom(), Database(in_force.database_url)
     Listener(in_force.redis_url, room.call)
+    standing = terms.Registered(in_force, database)
+    dispatcher, notices = Dispatcher(celery_app(in_force), in_force), Notices(in_force.redis_url)
     return Context(
         settings=in_force,
-        database=Database(in_force.database_url),
+        database=database,
         registry=routing.load(in_force.handlers),
         ourselves=Ourselves(in_force.name, in_force.endpoint, in_force.base_url),
         checking=Checking(in_force),
-        terms=terms.load(in_force),
-        courier=Courier(Dispatcher(celery_app(in_force), in_force)),
-        notices=Notices(in_force.redis_url),
+        authenticator=Authenticator(in_force, database, Transport(user_agent=in_force.name)),
+        rates=Rates(in_force.redis_url),
+        standing=standing,
+        directory=standing.directory,
+        courier=Courier(dispatcher),
+        doorbell=Doorbell(dispatcher, notices),
+        notices=notices,
         room=room,
     )
 

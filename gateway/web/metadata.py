@@ -34,6 +34,8 @@ def metadata() -> Response:
         published=PUBLISHED,
         reliable_cache_minutes=RELIABLE_CACHE_MINUTES,
         written=written_types(here),
+        token_url=here.settings.token_url,
+        is_sandbox=here.settings.is_sandbox,
     )
     return resource_response(200, statement, wanted_answer())
 

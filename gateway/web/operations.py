@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from gateway import metrics
 from gateway.errors import DatabaseUnavailable
 from gateway.metrics import Depth
-from gateway.store import inbox, outbox
+from gateway.store import circuits, dead_letters, inbox
 from gateway.store.database import Database
 from gateway.web import context
 
@@ -35,13 +35,19 @@ def readyz() -> tuple[Response, int]:
 @endpoints.get("/metrics")
 def exposition() -> Response:
     with context.get().database.reading() as connection:
-        waiting, due = inbox.count_waiting(connection), outbox.count_due(connection)
+        waiting, due, dead = (
+            inbox.count_waiting(connection),
+            dead_letters.count_due(connection),
+            dead_letters.count_dead(connection),
+        )
         depths = [
             Depth("inbox", "waiting", waiting.waiting, waiting.oldest),
             Depth("inbox", "dead", inbox.count_dead(connection)),
             Depth("outbox", "due", due.waiting, due.oldest),
+            Depth("outbox", "dead", dead.waiting, dead.oldest),
         ]
-    return Response(metrics.exposition(depths), content_type="text/plain; version=0.0.4; charset=utf-8")
+        open_circuits = len(circuits.list_open(connection))
+    return Response(metrics.exposition(depths, open_circuits), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _database_answers(database: Database) -> bool:

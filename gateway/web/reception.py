@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import re
 import selectors
+import ssl
 import time
 from contextlib import suppress
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 import structlog
 from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http import errors, get_parser  # type: ignore[import-untyped]
+from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from gateway import metrics, settings
@@ -88,6 +90,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.incoming = Incoming()
         self.parser = get_parser(self.cfg, self.incoming, self.client)
         self.data_ready = True
+        self.needs_handshake = isinstance(self.sock, ssl.SSLSocket)
         self._worker = worker
 
     def init(self) -> None:
@@ -116,6 +119,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._waiting: dict[Connection, None] = {}
         self._lingering: dict[Connection, float] = {}
         self._next_look = 0.0
+        self._tls: ssl.SSLContext | None = None
 
     # --- what gunicorn calls, all of it in its loop -------------------------------------------------------------------
 
@@ -128,6 +132,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 raise
             return
         self.nr_conns += 1
+        if self.cfg.is_ssl:
+            sock = self._wrapped(sock)
         self.enqueue_req(Connection(self, self.cfg, sock, client, listener.getsockname()))
 
     def enqueue_req(self, conn: Connection) -> None:
@@ -186,12 +192,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
+    def _wrapped(self, sock: Any) -> ssl.SSLSocket:
+        """The socket under TLS, whose handshake is made as its bytes come: nobody waits for a client's."""
+        if self._tls is None:
+            self._tls = ssl_context(self.cfg)
+        assert self._tls is not None
+        return self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+
     def _take_in(self, conn: Connection, _sock: object = None) -> None:
         incoming = conn.incoming
         if not incoming.is_whole():
             try:
+                if conn.needs_handshake:
+                    conn.sock.do_handshake()
+                    conn.needs_handshake = False
                 data = conn.sock.recv(_PIECE)
-            except (BlockingIOError, InterruptedError):
+            except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
                 return
             except OSError:
                 self._drop(conn)

@@ -21,6 +21,7 @@ from gateway.store import versions
 from gateway.store.versions import Version
 from gateway.web import context
 from gateway.web.answers import outcome_response, versioned_response, wanted_answer
+from gateway.web.authentication import may_see
 from gateway.web.conditions import Declined, etag, is_known_by_caller, is_lenient, is_strict, last_modified
 
 endpoints = Blueprint("resources", __name__, url_prefix="/fhir")
@@ -36,19 +37,22 @@ _VERSION_ID = re.compile("[1-9][0-9]{0,8}")
 def read(resource_type: str, resource_id: str) -> Response:
     """The current version, with its ETag; 304 where the caller has it already."""
     refuse_unknown(_READ)
-    with context.get().database.reading() as connection:
+    here = context.get()
+    with here.database.reading() as connection:
         found = versions.find(connection, resource_type, resource_id)
-    return kept_response(found) if found else nothing(f"{resource_type}/{resource_id}")
+        is_seen = found is not None and may_see(here, connection, resource_type, resource_id)
+    return kept_response(found) if found and is_seen else nothing(f"{resource_type}/{resource_id}")
 
 
 @endpoints.get("/<type:resource_type>/<id:resource_id>/_history/<id:version_id>")
 def vread(resource_type: str, resource_id: str, version_id: str) -> Response:
     """The version with this number, as it was."""
     refuse_unknown(_READ)
-    found = None
+    here, found = context.get(), None
     if _VERSION_ID.fullmatch(version_id):
-        with context.get().database.reading() as connection:
-            found = versions.find(connection, resource_type, resource_id, int(version_id))
+        with here.database.reading() as connection:
+            if may_see(here, connection, resource_type, resource_id):
+                found = versions.find(connection, resource_type, resource_id, int(version_id))
     return kept_response(found) if found else nothing(f"{resource_type}/{resource_id}/_history/{version_id}")
 
 
@@ -60,7 +64,8 @@ def history(resource_type: str, resource_id: str) -> Response:
     most = min(read_number("_count") or MOST_VERSIONS, MOST_VERSIONS)
     here = context.get()
     with here.database.reading() as connection:
-        if versions.find(connection, resource_type, resource_id) is None:
+        is_kept = versions.find(connection, resource_type, resource_id) is not None
+        if not (is_kept and may_see(here, connection, resource_type, resource_id)):
             return nothing(f"{resource_type}/{resource_id}")
         found = versions.find_all(connection, resource_type, resource_id, before, since, most + 1)
         total = versions.count(connection, resource_type, resource_id, since)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from urllib.parse import parse_qsl
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from werkzeug.http import parse_options_header
 
+from gateway.authentication.scopes import grants
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
 from gateway.fhir.definitions import VERSIONS
@@ -20,8 +21,10 @@ from gateway.store import resources, searching
 from gateway.store.database import Connection
 from gateway.store.resources import Row
 from gateway.store.searching import Page
+from gateway.viewing import View, tokens
 from gateway.web import context
 from gateway.web.answers import versioned_response, wanted_answer
+from gateway.web.authentication import largest_body, view_of
 from gateway.web.body import read_body
 from gateway.web.conditions import Declined, is_lenient
 from gateway.web.context import Context
@@ -52,7 +55,7 @@ def search_by_form(resource_type: str) -> Response:
     """The same for a query that is sent as a form, so that it stands in no log."""
     if parse_options_header(request.headers.get("Content-Type"))[0].lower() != _FORM:
         raise UnsupportedMediaType(Issue("not-supported", f"The search parameters are sent as {_FORM}."))
-    most = context.get().settings.max_message_bytes
+    most = largest_body(context.get())
     length, coding = request.content_length, request.headers.get("Content-Encoding")
     form = read_body(request.stream, length, coding, most) if length != 0 else b""
     return _searched(resource_type, b"&".join(filter(None, (request.query_string, form))))
@@ -66,12 +69,18 @@ def _searched(resource_type: str, encoded: bytes) -> Response:
     query = _read(here, resource_type, asked)
     answer = wanted_answer([one for one in VERSIONS if all(one in WRITTEN_IN[kind] for kind in _derived(query))])
     with here.database.reading() as connection:
-        page = searching.find_page(connection, query)
+        page = searching.find_page(connection, query, _among(here, connection, resource_type))
         found = [] if is_counted else _entries(here, connection, query, page.rows)
     bundle: Resource = {"resourceType": "Bundle", "type": "searchset"}
     bundle |= {} if page.total is None else {"total": page.total}
     bundle["link"] = [_self(here, query, pairs)] if is_counted else _links(here, query, page)
     return versioned_response(200, bundle | ({"entry": found} if found else {}), answer)
+
+
+def _among(here: Context, connection: Connection, resource_type: str) -> list[bytes] | None:
+    """The tokens of what the caller may find; None: all."""
+    partner = g.identity.partner
+    return tokens(connection, resource_type, partner, here.terms.policy) if partner is not None else None
 
 
 def _entries(here: Context, connection: Connection, query: Query, rows: Sequence[Row]) -> list[Resource]:
@@ -108,8 +117,12 @@ def _beside(here: Context, connection: Connection, query: Query, rows: Sequence[
     """What is shown beside the matches, each once, and whether that is all of it."""
     matches = {(row.type, row.id) for row in rows}
     shown: dict[tuple[str, str], Resource] = {}
-    kept = chain(_included(connection, query, rows), _referring(connection, query, rows))
-    for resource in chain(map(json.parse_own, kept), _trail(here, connection, query, rows)):
+    beside = chain(_included(connection, query, rows), _referring(connection, query, rows))
+    kept: Iterator[Resource] = map(json.parse_own, beside)
+    view = view_of(here, connection)
+    if view is not None:
+        kept = _seen(view, rows, kept)
+    for resource in chain(kept, _trail(here, connection, query, rows)):
         name = (resource["resourceType"], resource["id"])
         if name in matches or name in shown:
             continue
@@ -117,6 +130,18 @@ def _beside(here: Context, connection: Connection, query: Query, rows: Sequence[
             return list(shown.values()), False
         shown[name] = resource
     return list(shown.values()), True
+
+
+def _seen(view: View, rows: Sequence[Row], kept: Iterator[Resource]) -> Iterator[Resource]:
+    """What of it the caller may see: of what the matches refer to, what is told with them."""
+    told = None
+    for resource in kept:
+        name = (resource["resourceType"], resource["id"])
+        if not grants(g.identity.scopes, name[0], "r"):
+            continue
+        told = view.told_with(rows) if told is None else told
+        if name in told or view.has(*name):
+            yield resource
 
 
 def _included(connection: Connection, query: Query, rows: Iterable[Row]) -> Iterator[bytes]:
@@ -140,14 +165,16 @@ def _referring(connection: Connection, query: Query, rows: Iterable[Row]) -> Ite
 
 def _trail(here: Context, connection: Connection, query: Query, rows: Iterable[Row]) -> Iterator[Resource]:
     """The Provenances and AuditEvents of the matches, where these are asked for."""
+    view = view_of(here, connection)
     for kind in _derived(query):
-        for row in rows:
+        for row in rows if view is None else (row for row in rows if view.owns(row.type, row.id)):
             yield from _TRAIL[kind](here, connection, row.type, row.id)
 
 
 def _derived(query: Query) -> list[str]:
     """Which of what is not kept, but composed, is to be shown beside the matches."""
-    return [kind for kind in _TRAIL if any(include.source == kind for include in query.revincludes)]
+    asked = [kind for kind in _TRAIL if any(include.source == kind for include in query.revincludes)]
+    return [kind for kind in asked if grants(g.identity.scopes, kind, "r")]
 
 
 def _entry(here: Context, resource: Resource, mode: str) -> Resource:

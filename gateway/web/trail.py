@@ -6,7 +6,8 @@ https://hl7.org/fhir/R4/provenance.html#search, https://hl7.org/fhir/R4/auditeve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
@@ -26,6 +27,7 @@ from gateway.store.database import Connection
 from gateway.store.versions import Processed, Version
 from gateway.web import context
 from gateway.web.answers import versioned_response, wanted_answer
+from gateway.web.authentication import may_see, owns, view_of
 from gateway.web.conditions import Declined
 from gateway.web.context import Context
 from gateway.web.negotiation import R4_AND_R4B
@@ -47,13 +49,13 @@ _ADDRESS = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history
 def read_provenance(resource_id: str) -> Response:
     """The Provenance of one version; one that somebody has sent is kept, and read as any resource."""
     refuse_unknown(_READ)
-    named = read_provenance_id(resource_id)
-    with context.get().database.reading() as connection:
+    here, named = context.get(), read_provenance_id(resource_id)
+    with here.database.reading() as connection:
         if named is None:
-            kept = versions.find(connection, "Provenance", resource_id)
-            return kept_response(kept) if kept else nothing(f"Provenance/{resource_id}")
+            return _kept(here, connection, "Provenance", resource_id)
         found = versions.find_by_id(connection, *named)
-        made = _provenances(connection, [found]) if found else []
+        is_seen = found is not None and owns(here, connection, found.type, found.id)
+        made = _provenances(connection, [found]) if found and is_seen else []
     return _answer("Provenance", made[0]) if made else nothing(f"Provenance/{resource_id}")
 
 
@@ -62,8 +64,11 @@ def search_provenance() -> Response:
     """The Provenances of a resource's versions (`target=Type/id`), or of one (`target=Type/id/_history/n`)."""
     kind, resource_id, number = _read_address("Provenance")
     most, before = _read_count(), read_number("_before")
-    with context.get().database.reading() as connection:
-        if number is not None:
+    here = context.get()
+    with here.database.reading() as connection:
+        if not owns(here, connection, kind, resource_id):
+            found = []
+        elif number is not None:
             one = versions.find(connection, kind, resource_id, number)
             found = [one] if one else []
         else:
@@ -79,11 +84,10 @@ def read_audit_event(resource_id: str) -> Response:
     here = context.get()
     with here.database.reading() as connection:
         if not _MESSAGE_ID.fullmatch(resource_id):
-            kept = versions.find(connection, "AuditEvent", resource_id)
-            return kept_response(kept) if kept else nothing(f"AuditEvent/{resource_id}")
+            return _kept(here, connection, "AuditEvent", resource_id)
         found = versions.find_processed(connection, 1, int(resource_id) + 1)
         of_it = [one for one in found if one.origin.id == int(resource_id)]
-        made = _attempts(here, connection, of_it)
+        made = [*_seen(here, connection, _attempts(here, connection, of_it))]
     if not made:
         return nothing(f"AuditEvent/{resource_id}")
     return _answer("AuditEvent", audit_event(made[0], here.ourselves))
@@ -96,8 +100,29 @@ def search_audit_events() -> Response:
     most, before = _read_count(), read_number("_before")
     here = context.get()
     with here.database.reading() as connection:
-        found, last = _find_attempts(here, connection, (kind, resource_id), before, most)
+        is_seen = owns(here, connection, kind, resource_id)
+        found, last = _find_attempts(here, connection, (kind, resource_id), before, most) if is_seen else ([], None)
     return _searchset("AuditEvent", [audit_event(attempt, here.ourselves) for attempt in found], last)
+
+
+def _kept(here: Context, connection: Connection, kind: str, resource_id: str) -> Response:
+    """One that somebody has sent."""
+    kept = versions.find(connection, kind, resource_id)
+    is_seen = kept is not None and may_see(here, connection, kind, resource_id)
+    return kept_response(kept) if kept and is_seen else nothing(f"{kind}/{resource_id}")
+
+
+def _seen(here: Context, connection: Connection, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
+    """What the caller may see of them: what is its own of what each message was about; else nothing of it."""
+    view = view_of(here, connection)
+    for attempt in attempts:
+        if view is None:
+            yield attempt
+            continue
+        versions = [(kind, one, number) for kind, one, number in attempt.versions if view.owns(kind, one)]
+        others = [(kind, one) for kind, one in attempt.others if view.owns(kind, one)]
+        if versions or others:
+            yield replace(attempt, versions=versions, others=others)
 
 
 def provenances_of(_here: Context, connection: Connection, kind: str, resource_id: str) -> list[Resource]:
@@ -133,7 +158,7 @@ def _find_attempts(
     found = versions.find_processed(connection, most + 1, before, lanes, made)
     attempts = _attempts(here, connection, found[:most])
     mine = [one for one in attempts if about in one.others or any(version[:2] == about for version in one.versions)]
-    return mine, found[most - 1].origin.id if len(found) > most else None
+    return [*_seen(here, connection, mine)], found[most - 1].origin.id if len(found) > most else None
 
 
 def _attempts(here: Context, connection: Connection, found: Sequence[Processed]) -> list[Attempt]:

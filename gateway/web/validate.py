@@ -9,6 +9,7 @@ from gateway.fhir.definitions import VERSIONS, is_resource
 from gateway.validation import Wish, find_issues
 from gateway.web import context
 from gateway.web.answers import outcome_response, wanted_answer
+from gateway.web.authentication import largest_body
 from gateway.web.body import read_body
 from gateway.web.negotiation import request_format
 
@@ -39,11 +40,11 @@ def _validated(type_name: str | None) -> Response:
         request.stream,
         request.content_length,
         request.headers.get("Content-Encoding"),
-        here.settings.max_message_bytes,
+        largest_body(here),
     )
     version = formats.version_of(media_type or "")
     wish = Wish(
         version=version, type_name=type_name, profile=request.args.get("profile"), mode=request.args.get("mode")
     )
-    issues = find_issues(body, sent, here.checking, here.registry, wish)
+    issues = find_issues(body, sent, here.checking, here.registry, wish, here.terms.partners)
     return outcome_response(200, *issues)

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 from flask import Blueprint, Response, g, request
 from werkzeug.http import parse_options_header
 
+from gateway.authentication import hold_to
 from gateway.errors import Issue
 from gateway.fhir import json
 from gateway.fhir.definitions import VERSIONS
@@ -29,6 +30,7 @@ from gateway.store import inbox, resources, versions
 from gateway.store.versions import Version
 from gateway.web import context
 from gateway.web.answers import outcome_response, wanted_answer
+from gateway.web.authentication import largest_body, may_see
 from gateway.web.body import read_body
 from gateway.web.conditions import PARTY, Declined, check_conditions, read_caller, read_if_match
 from gateway.web.context import Context
@@ -104,7 +106,7 @@ def _begin(resource_type: str, *, is_patch: bool = False) -> tuple[Context, Call
     else:
         request_format(request.headers.get("Content-Type"))
     wanted_answer(VERSIONS)
-    return here, read_caller(request.headers.get(PARTY), here.terms.partners)
+    return here, read_caller(request.headers.get(PARTY), g.identity, here.terms.partners)
 
 
 def _check_request_id(given: str | None) -> None:
@@ -123,14 +125,18 @@ def _check_patch_type(content_type: str | None) -> None:
 
 def _read_body(here: Context) -> bytes:
     coding, length = request.headers.get("Content-Encoding"), request.content_length
-    return read_body(request.stream, length, coding, here.settings.max_message_bytes)
+    return read_body(request.stream, length, coding, largest_body(here))
 
 
 def _get_current(here: Context, resource_type: str, resource_id: str) -> Version:
-    """What is to be changed. Raises Declined (405) where it is not kept: ids are the gateway's to give."""
+    """What is to be changed. Raises Declined (405) where it is not kept: ids are the gateway's to give.
+
+    It is so too for who may not see it.
+    """
     with here.database.reading() as connection:
         found = versions.find(connection, resource_type, resource_id)
-    if found is None:
+        may = may_see(here, connection, resource_type, resource_id)
+    if found is None or not may:
         text = (
             f"The gateway keeps no {resource_type}/{resource_id}, and gives new resources ids of its own: create one "
             f"by POST /fhir/{resource_type}, or look for yours by its identifier."
@@ -153,6 +159,8 @@ def _find_known(here: Context, resource_type: str, condition: str, caller: Calle
         return None
     with here.database.reading() as connection:
         row = resources.find_by_keys(connection, [named]).get(named)
+        if row and not may_see(here, connection, resource_type, row.id):
+            return None
         return versions.find(connection, resource_type, row.id) if row else None
 
 
@@ -203,7 +211,7 @@ def _exchange(
     here: Context, body: bytes, media_type: str, wrapping: Wrapping, resource_type: str, current: Version | None
 ) -> Response:
     text = wrapping.write()
-    message = read_received(body, media_type, datetime.now(UTC), text)
+    message, _ = hold_to(read_received(body, media_type, datetime.now(UTC), text), g.identity, here.terms.partners)
     _check_resource(message, resource_type, current.id if current else None)
     _check_references(here, message, current)
     answer = wanted_answer(alike(message.version))

@@ -14,7 +14,7 @@ from gateway.fhir.task.checks import check_immutable, check_move, check_times
 from gateway.fhir.task.deadlines import is_held
 from gateway.fhir.task.elements import is_cancellation, status_of
 from gateway.fhir.task.merging import merged, replaced
-from gateway.fhir.task.outcomes import Outcome, cancellation_of_task
+from gateway.fhir.task.outcomes import Outcome, cancellation_of_order
 from gateway.fhir.task.settled import check_left_out
 from handlers.rules import cancelling, held_requests
 from handlers.rules.asking import is_repeat, only_takes_note, reason_of
@@ -57,8 +57,7 @@ def _noted(request: Kept, target: Kept | None, message: Message, records: Record
 
 
 def _accept(entry: Entry, kept: Kept, task: Resource, order: Kept, message: Message, records: Records) -> Reply:
-    machine = records.policy.order
-    outcome = cancellation_of_task(machine.state_of(order.resource), machine)
+    outcome = cancellation_of_order(order.resource, records.policy.order)
     if outcome not in (Outcome.CANCELLED, Outcome.PENDING):
         raise Refused(Issue("business-rule", outcome.answer, f"{entry.path}.focus", outcome=outcome.coding))
     reason = reason_of(kept.resource)

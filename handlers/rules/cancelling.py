@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from gateway import Issue, Kept, Message, Records, Reply
 from gateway.fhir.message import Resource, instant
-from gateway.fhir.task.deadlines import is_held
-from gateway.fhir.task.elements import CANCELLED, dicts, status_of
+from gateway.fhir.task.elements import CANCELLED, status_of
 from gateway.fhir.task.moving import moved
-from gateway.fhir.task.outcomes import Outcome, cancellation_of_request, cancellation_of_task, outcome_in
+from gateway.fhir.task.outcomes import Outcome, cancellation_of_request, cancellation_of_task
+from gateway.fhir.task.request_outcome import outcome_of_request
 from handlers.rules import orders
 from handlers.rules.asking import reason_of
-from handlers.rules.open_requests import OPEN, carried_out, open_request
+from handlers.rules.open_requests import carried_out, open_request
 
 Keep = Callable[[Resource], Kept]
 """Keeps a cancellation request as it has become."""
@@ -52,17 +52,7 @@ def accept(
 
 def outcome_of(request: Kept) -> Outcome:
     """What has become of a cancellation request until now."""
-    task, status = request.resource, status_of(request.resource)
-    if status == "rejected":
-        return outcome_in(task.get("statusReason")) or Outcome.REJECTED
-    if status == "completed":
-        outputs = [outcome_in(output.get("type")) for output in dicts(task.get("output"))]
-        return next(filter(None, outputs), Outcome.CANCELLED)
-    if is_held(task):
-        return Outcome.HELD
-    if status in OPEN:
-        return Outcome.PENDING
-    return Outcome.ACCEPTED if status == "accepted" else Outcome.WITHDRAWN
+    return outcome_of_request(request.resource)
 
 
 def answered(request: Kept, target: Kept | None) -> Reply:

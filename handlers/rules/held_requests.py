@@ -12,7 +12,7 @@ from gateway.fhir.message import Resource, instant
 from gateway.fhir.policy.model import Role
 from gateway.fhir.task.deadlines import is_held
 from gateway.fhir.task.elements import dicts, identifiers_of, names_of, request_code
-from gateway.fhir.task.outcomes import Outcome, cancellation_of_task
+from gateway.fhir.task.outcomes import Outcome, cancellation_of_order
 from handlers.rules import cancelling
 from handlers.rules.open_requests import find_open, named, rejected
 from handlers.rules.request_parties import asked_by_placer
@@ -25,11 +25,12 @@ _MOST = 10
 def hold(entry: Entry, message: Message, records: Records) -> Kept | None:
     """Keeps a cancellation request whose order is not known; None when there is nothing to wait for.
 
-    Raises Refused when one of the same sender is held for the same order.
+    There is not where the policy does not wait, or the sender's network has no word for it: what it was told is not
+    known has no effect later. Raises Refused when one of the same sender is held for the same order.
     """
     name = _order_name(entry, message)
     key = _key(name, message)
-    if name is None or key is None or not records.policy.hold:
+    if name is None or key is None or not (message.holds and records.policy.hold):
         return None
     others = _held(key, records)
     for other in others:
@@ -85,13 +86,13 @@ def find_order(request: Kept, message: Message, records: Records) -> Kept | None
 
 def apply(request: Kept, order: Kept, message: Message, records: Records) -> Reply:
     """Lets a held request have its effect on its order; one that is not its placer's, or is too late, is rejected."""
-    now, machine = instant(message.received_at), records.policy.order
+    now = instant(message.received_at)
     task = asked_by_placer(_without_another(request, order, records), order, records)
     task["focus"] = {"reference": order.reference} | task["focus"]
     if not _is_placers(request, order, records):
         records.update(request, rejected(request.resource, Outcome.NOT_THE_PLACER.concept, now))
         return Reply()
-    outcome = cancellation_of_task(machine.state_of(order.resource), machine)
+    outcome = cancellation_of_order(order.resource, records.policy.order)
     if outcome not in (Outcome.CANCELLED, Outcome.PENDING) or find_open(order, "abort", records):
         outcome = Outcome.ALREADY_PENDING if outcome == Outcome.PENDING else outcome
         return Reply((records.update(request, rejected(task, outcome.concept, now)),))

@@ -9,7 +9,7 @@ from gateway.fhir.message import Resource, instant
 from gateway.fhir.task.elements import CANCELLED, REQUEST_CODES, REQUESTS, dicts, identifiers_of, status_of
 from gateway.fhir.task.merging import dated
 from gateway.fhir.task.modification import ModificationOutcome, has_ended
-from gateway.fhir.task.outcomes import Outcome, cancellation_of_request, cancellation_of_task, outcome_in
+from gateway.fhir.task.outcomes import Outcome, cancellation_of_order, cancellation_of_request
 
 OPEN = ("requested", "received")
 WORDS = {
@@ -105,14 +105,11 @@ def _close(request: Kept, code: str, order: Kept, records: Records, now: str) ->
         reason = ModificationOutcome.ALREADY_ENDED.concept | {"text": f"The order has ended: it is {status}."}
         coding, task = ModificationOutcome.ALREADY_ENDED.coding, rejected(request.resource, reason, now)
         return _closed(request, task, code, f"rejected: {reason['text']}", coding, records)
-    has_expired = outcome_in(order.resource.get("statusReason")) == Outcome.EXPIRED
+    outcome = cancellation_of_order(order.resource, records.policy.order)
     if status == CANCELLED:
-        outcome = Outcome.EXPIRED if has_expired else Outcome.CANCELLED
+        outcome = outcome if outcome == Outcome.EXPIRED else Outcome.CANCELLED
         task, words = carried_out(request.resource, outcome, order, now), f"completed: {outcome.answer}"
     else:
-        machine = records.policy.order
-        ended = cancellation_of_task(machine.state_of(order.resource), machine)
-        outcome = Outcome.EXPIRED if has_expired else ended
         task, words = rejected(request.resource, outcome.concept, now), f"rejected: {outcome.answer}"
     return _closed(request, task, code, words, outcome.coding, records)
 

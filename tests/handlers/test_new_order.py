@@ -154,9 +154,10 @@ def test_an_order_whose_owner_nobody_can_be_recognised_as_is_a_warning_and_mende
     assert gateway.send(order.update("accepted")).code == "ok"
 
 
-def test_two_tasks_in_focus_are_refused(gateway: Gateway) -> None:
+def test_two_tasks_of_different_groups_in_focus_are_refused(gateway: Gateway) -> None:
     two = message("new-order__prescription")
-    other = {**task_of(two), "identifier": [{"system": ORDER[0], "value": "ORD-1009"}]}
+    group = {"system": f"{HOSPITAL}/group", "value": "GRP-1009"}
+    other = {**task_of(two), "identifier": [{"system": ORDER[0], "value": "ORD-1009"}], "groupIdentifier": group}
     two["entry"].append({"fullUrl": "urn:uuid:5c0e3d2c-0f43-4d5c-9f0c-6f6a4f9d2b10", "resource": other})
     two["entry"][0]["resource"]["focus"].append({"reference": two["entry"][-1]["fullUrl"]})
 

@@ -23,6 +23,8 @@ from tests.services import eventually
 from tests.trial_handlers import SYSTEM
 
 ORDER = orjson.dumps(Order().new_order())
+NOBODY_THERE = "http://127.0.0.1:9/answers"
+LATER = f"?async=true&response-url={NOBODY_THERE}"
 
 
 def trial(event: str, description: str, number: str | None = None) -> dict[str, Any]:
@@ -229,11 +231,14 @@ def test_an_address_that_xml_cannot_hold_is_not_there_either(partner: Partner) -
     assert xml.parse(answer.content)["resourceType"] == "OperationOutcome"
 
 
-def test_a_later_reply_goes_to_the_address_that_is_asked_for(partner: Partner) -> None:
+def test_a_later_reply_to_who_is_not_registered_goes_nowhere_but_this_machine(partner: Partner) -> None:
     order = Order().new_order()
+    for address in ("urn:oid:1.2.3", "https://elsewhere.example/in", "http://169.254.169.254/"):
+        answer = partner.send(order, f"?async=true&response-url={address}")
+        assert (answer.status_code, issues_of(answer)[0]["code"]) == (422, "forbidden")
     wanted = sa.select(schema.message.c.reply_to).where(schema.message.c.header_id == header_of(order)["id"])
-    assert partner.send(order, "?async=true&response-url=urn:oid:1.2.3").status_code == 202
-    assert partner.rows(wanted) == [("urn:oid:1.2.3",)]
+    assert partner.send(order, f"?async=true&response-url={NOBODY_THERE}").status_code == 202
+    assert partner.rows(wanted) == [(NOBODY_THERE,)]
 
 
 def test_request_ids_are_echoed_and_made_when_absent(partner: Partner) -> None:
@@ -246,7 +251,7 @@ def test_request_ids_are_echoed_and_made_when_absent(partner: Partner) -> None:
 
 def test_an_asynchronous_message_is_acknowledged_and_its_reply_kept(partner: Partner) -> None:
     order = Order().new_order()
-    answer = partner.send(order, "?async=true")
+    answer = partner.send(order, LATER)
     assert answer.status_code == 202
     assert issues_of(answer)[0]["severity"] == "information"
     replies = (
@@ -255,7 +260,7 @@ def test_an_asynchronous_message_is_acknowledged_and_its_reply_kept(partner: Par
         .where(schema.message.c.header_id == header_of(order)["id"], schema.outbox.c.kind == "reply")
     )
     eventually(lambda: partner.rows(replies), 10)
-    assert partner.rows(replies) == [("due", header_of(order)["source"]["endpoint"])]
+    assert partner.rows(replies) == [("due", NOBODY_THERE)]
 
 
 def test_a_sender_that_wants_no_response_gets_none(partner: Partner) -> None:
@@ -303,7 +308,7 @@ def test_a_handler_that_ends_its_process_harms_no_other_task(partner: Partner, t
     deadly = tmp_path / "deadly"
     deadly.touch()
     message = trial("die", str(deadly))
-    partner.send(message, "?async=true")
+    partner.send(message, LATER)
     assert code_of(partner.send(Order().new_order())) == "ok"
     deadly.unlink()
     eventually(lambda: partner.send(message).status_code == 200 and code_of(partner.send(message)) == "ok", 40)
@@ -322,7 +327,7 @@ def test_past_the_deadline_the_caller_is_told_to_ask_again(partner: Partner) -> 
 def test_messages_about_one_task_take_effect_in_the_order_received(partner: Partner) -> None:
     number = new_id()
     messages = [trial("count", "0", number) for _ in range(30)]
-    assert {partner.send(message, "?async=true").status_code for message in messages} == {202}
+    assert {partner.send(message, LATER).status_code for message in messages} == {202}
     counted = [focus_of(reply_of(partner.send(message)))["description"] for message in messages]
     assert counted == [str(n + 1) for n in range(30)]
 

@@ -12,7 +12,7 @@ from alembic.config import Config
 
 from gateway.fhir import json
 from gateway.fhir.identity import OWN_SENDER, own_key
-from gateway.fhir.search import parse, tokens_of
+from gateway.fhir.search import creator_tokens, parse, tokens_of, waiting_tokens
 from gateway.store import inbox, schema, searching
 from gateway.store.database import MIGRATIONS, Database, upgrade
 
@@ -94,7 +94,10 @@ def test_what_was_kept_is_numbered_and_found(earlier_url: str) -> None:
         assert (rows["t0001"].sender, rows["note"].sender) == ("hospital", OWN_SENDER)
         page = searching.find_page(connection, parse("Task", [("status", "ready"), ("identifier", "t0700")], ""))
         assert [row.id for row in page.rows] == ["t0700"]
-        expected = sum(len(tokens_of(_resource(f"t{n:04}", "Task"))) for n in range(TASKS))
+        tasks = [_resource(f"t{n:04}", "Task") for n in range(TASKS)]
+        creators, waiting = creator_tokens("Task", ["hospital"]), waiting_tokens(tasks[0])
+        assert [row.id for row in searching.find_by_digests(connection, creators, 1, waiting)] == [f"t{TASKS - 1:04}"]
+        expected = sum(len(tokens_of(task)) + len(creators) + len(waiting) for task in tasks)
         assert connection.scalar(sa.select(sa.func.count()).select_from(schema.search_key)) == expected
     database.close()
 

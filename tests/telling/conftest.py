@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.partners import Partner
-from tests.telling import (
-    HOSPITAL,
-    OTHER,
-    PHARMACY,
-    Gateway,
-    Make,
-)
+from tests.telling.gateways import Gateway, Make
+from tests.telling.parties import HOSPITAL, OTHER, PHARMACY
 
 
 @pytest.fixture

@@ -12,33 +12,17 @@ from gateway.fhir import formats
 from gateway.fhir import message as fhir
 from gateway.fhir.definitions import Version
 from gateway.fhir.message import Message
-from gateway.fhir.references import references_in
+from gateway.fhir.references import Resource, references_in
 from gateway.kept import Kept
 from gateway.records import Records
 from gateway.routing import Handler, Reply
 from tests import validity
 from tests.handlers import OURSELVES
 from tests.senders import COW, task
-from tests.telling import (
-    FROM_HOSPITAL,
-    FROM_OTHER,
-    FROM_PHARMACY,
-    HOSPITAL,
-    OTHER,
-    PATIENT,
-    PHARMACY,
-    REQUEST,
-    Make,
-    Resource,
-    focus_of,
-    header_of,
-    keeps,
-    named,
-    order,
-    resources_in,
-    unresolved,
-    whole_order,
-)
+from tests.telling.bundles import focus_of, header_of, resources_in, unresolved
+from tests.telling.gateways import Make, keeps
+from tests.telling.orders import PATIENT, REQUEST, order, whole_order
+from tests.telling.parties import FROM_HOSPITAL, FROM_OTHER, FROM_PHARMACY, HOSPITAL, OTHER, PHARMACY, named
 
 
 def test_the_fulfiller_is_told_of_a_new_order_with_all_it_refers_to(make: Make) -> None:

@@ -13,28 +13,16 @@ from gateway.fhir.check import check
 from gateway.fhir.check.profiles import load
 from gateway.fhir.definitions import Version
 from gateway.fhir.message import Message
+from gateway.fhir.references import Resource
 from gateway.partners import Partner
 from gateway.records import Records
 from gateway.routing import Reply
 from tests import validity
 from tests.handlers import OURSELVES
-from tests.telling import (
-    FROM_HOSPITAL,
-    FROM_PHARMACY,
-    HOSPITAL,
-    OTHER,
-    PHARMACY,
-    SUBSCRIPTION,
-    Make,
-    Resource,
-    focus_of,
-    header_of,
-    keeps,
-    named,
-    order,
-    refuses,
-    whole_order,
-)
+from tests.telling.bundles import focus_of, header_of
+from tests.telling.gateways import Make, keeps, refuses
+from tests.telling.orders import order, whole_order
+from tests.telling.parties import FROM_HOSPITAL, FROM_PHARMACY, HOSPITAL, OTHER, PHARMACY, SUBSCRIPTION, named
 
 PROFILES = load()
 

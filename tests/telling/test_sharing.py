@@ -7,27 +7,15 @@ from typing import Any
 import pytest
 
 from gateway.fhir import json
+from gateway.fhir.references import Resource
 from gateway.partners import Partner
 from gateway.records import Records
 from tests.handlers import OURSELVES
 from tests.senders import Sender, read, task
-from tests.telling import (
-    FROM_HOSPITAL,
-    FROM_OTHER,
-    FROM_PHARMACY,
-    HOSPITAL,
-    OTHER,
-    PATIENT,
-    PHARMACY,
-    REQUEST,
-    Gateway,
-    Make,
-    Resource,
-    focus_of,
-    named,
-    order,
-    resources_in,
-)
+from tests.telling.bundles import focus_of, resources_in
+from tests.telling.gateways import Gateway, Make
+from tests.telling.orders import PATIENT, REQUEST, order
+from tests.telling.parties import FROM_HOSPITAL, FROM_OTHER, FROM_PHARMACY, HOSPITAL, OTHER, PHARMACY, named
 from tests.terms import TERMS
 
 LABORATORY = Partner("Laboratory", ("urn:org|L",), ("http://laboratory.example/fhir",))

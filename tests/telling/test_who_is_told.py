@@ -9,27 +9,14 @@ import pytest
 from gateway.fhir import json
 from gateway.fhir import message as fhir
 from gateway.fhir.message import Message
+from gateway.fhir.references import Resource
 from gateway.records import Records
 from gateway.routing import Handler, Reply
 from tests.senders import Sender, task
-from tests.telling import (
-    DOCTOR,
-    FROM_HOSPITAL,
-    FROM_OTHER,
-    FROM_PHARMACY,
-    HOSPITAL,
-    OTHER,
-    PHARMACY,
-    Make,
-    Resource,
-    focus_of,
-    header_of,
-    keeps,
-    named,
-    order,
-    refuses,
-    whole_order,
-)
+from tests.telling.bundles import focus_of, header_of
+from tests.telling.gateways import Make, keeps, refuses
+from tests.telling.orders import DOCTOR, order, whole_order
+from tests.telling.parties import FROM_HOSPITAL, FROM_OTHER, FROM_PHARMACY, HOSPITAL, OTHER, PHARMACY, named
 
 
 def test_what_is_told_is_due_at_the_partners_endpoint(make: Make) -> None:

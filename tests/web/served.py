@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from gateway.logs import set_up_logs
 from gateway.processing import Processor
 from gateway.settings import Settings
 from gateway.web import context
@@ -23,6 +25,8 @@ HOSPITAL, PHARMACY = f"{ORGANIZATIONS}|HOSPITAL-1", f"{ORGANIZATIONS}|PHARMACY-7
 BASE = "http://gateway.example/fhir"
 
 Resource = dict[str, Any]
+_idle: list[Flask] = []
+"""Applications of tests that are over."""
 
 
 class AtOnce:
@@ -32,7 +36,7 @@ class AtOnce:
         self.is_working = True
         self._room = here.room
         self._lanes: list[str] = []
-        terms, schedule = here.terms, (60.0,)
+        terms, schedule = here.standing, (60.0,)
         self._processor = Processor(here.database, here.registry, here.ourselves, here.checking, terms, schedule)
 
     def take(self, lane: str, _event_code: str) -> None:
@@ -96,13 +100,20 @@ class Api:
 @contextmanager
 def served(database_url: str, redis_url: str, **settings: Any) -> Iterator[Api]:
     """A gateway at BASE on a database that has its schema."""
-    app = create(Settings(database_url=database_url, redis_url=redis_url, base_url=BASE, reply_timeout=1, **settings))
+    in_force = Settings(database_url=database_url, redis_url=redis_url, base_url=BASE, reply_timeout=1, **settings)
+    if _idle:  # its endpoints are what takes long to make
+        app = _idle.pop()
+        set_up_logs(in_force)
+        context.put(app.extensions, context.make(in_force))
+    else:
+        app = create(in_force)
     with app.app_context():
         here = context.get()
     queue = AtOnce(here)
     context.put(app.extensions, replace(here, courier=queue))  # type: ignore[arg-type]
     yield Api(app.test_client(), queue)
     here.database.close()
+    _idle.append(app)
 
 
 def issues_of(answer: TestResponse) -> list[Resource]:

@@ -16,7 +16,7 @@ from tests.senders import Sender, task
 
 BODY_TIMEOUT = 4.0
 LIMIT = 200_000
-POST = b"POST /fhir/$process-message HTTP/1.1\r\nHost: g\r\nContent-Type: application/fhir+json\r\n"
+POST = b"POST /fhir/$process-message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
 DEADLINE = 20.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from werkzeug.test import TestResponse
 
 from gateway.fhir import json, xml
 from gateway.fhir.outcome import COLUMN, LINE, RULE
+from gateway.fhir.policy import loading
+from gateway.partners import Partners
 from gateway.settings import Settings
+from gateway.terms import Terms
+from gateway.web import context
 from gateway.web.application import create
 from tests.orders import Order
 
@@ -27,7 +32,11 @@ def client(tmp_path: Path, redis_url: str) -> Iterator[FlaskClient]:
     settings = Settings(
         database_url=f"sqlite:///{tmp_path}/none/gateway.db", redis_url=redis_url, max_message_bytes=100_000
     )
-    yield create(settings).test_client()
+    app = create(settings)
+    with app.app_context():
+        known = Terms(loading.load("cow", ()), Partners())
+        context.put(app.extensions, replace(context.get(), standing=known))
+    yield app.test_client()
     assert not (tmp_path / "none").exists(), "nothing is kept"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from threading import RLock
 from typing import Any
 
 from gateway.fhir.check import invariants
@@ -104,9 +105,12 @@ def _anything(_value: object) -> bool:
 @cache
 def find_resource_kind(name: str, version: Version) -> Kind | None:
     """The kind of a resource type; None if the version has no such resource."""
-    return _kind(name, version) if is_resource(name, version) else None
+    with _making:
+        return _kind(name, version) if is_resource(name, version) else None
 
 
+_making = RLock()
+"""Kinds that refer to one another are made together; no other thread may see them half made."""
 _kinds: dict[tuple[str, Version], Kind] = {}
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
+from gateway.fhir.packs import find_files
 from gateway.fhir.policy import reading
 from gateway.fhir.policy.model import Policy
 
@@ -53,32 +55,26 @@ def find(paths: Iterable[Path] = ()) -> list[Pack]:
     A file that is found twice, or is a copy of another, is one pack.
     """
     packs: list[Pack] = []
-    seen: set[bytes] = set()
-    for file in [*_files(SHIPPED), *(file for path in paths for file in _found(path))]:
-        try:
-            content = file.read_bytes()
-        except OSError:  # which the reader of packs finds too, and says
-            content = bytes(file)
-        if content not in seen:
-            seen.add(content)
-            packs.append(_read(file, packs))
+    for file in find_files(SHIPPED, paths, OWN):
+        packs.append(_read(file, packs))
     return packs
 
 
 def _read(file: Path, others: Iterable[Pack]) -> Pack:
-    wrong: list[str] = []
-    policy = reading.read(file, wrong)
+    policy, faults = _shipped(file) if file.parent == SHIPPED else _parsed(file)
+    wrong = [*faults]
     for other in others:
         if policy and other.policy and other.policy.name == policy.name:
             wrong.append(f"{file}: {other.file} has a pack {policy.name} too. Write another name, or leave one out.")
     return Pack(file, None if wrong else policy, tuple(wrong))
 
 
-def _files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.toml"))
+def _parsed(file: Path) -> tuple[Policy | None, tuple[str, ...]]:
+    wrong: list[str] = []
+    return reading.read(file, wrong), tuple(wrong)
 
 
-def _found(path: Path) -> list[Path]:
-    if path.is_dir():
-        return _files(path)
-    return [] if path == OWN and not path.exists() else [path]
+@cache
+def _shipped(file: Path) -> tuple[Policy | None, tuple[str, ...]]:
+    """Read once: what the gateway brings stays as it is while it runs."""
+    return _parsed(file)

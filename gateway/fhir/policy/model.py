@@ -20,6 +20,8 @@ STATUSES = (
     *("draft", "requested", "received", "accepted", "ready", "in-progress", "on-hold"),
     *("rejected", "cancelled", "failed", "completed", "entered-in-error"),
 )
+_TAKEN = frozenset({"accepted", "in-progress", "on-hold"})
+_TAKING = _TAKEN | {"received"}
 FINAL = frozenset({"rejected", "cancelled", "failed", "completed", "entered-in-error"})
 
 
@@ -103,16 +105,31 @@ class Machine:
         """Who may make a move; empty where nobody may by itself, or where there is no such move."""
         return self.moves.get(old, {}).get(new, frozenset())
 
+    @property
+    def offered(self) -> frozenset[str]:
+        """The statuses in which a Task without an owner waits for somebody to take it."""
+        moves = [
+            (old.partition("/")[0], new.partition("/")[0], old, new) for old in self.moves for new in self.moves[old]
+        ]
+        return frozenset(
+            status
+            for status, following, old, new in moves
+            if status not in _TAKEN and following in _TAKING and self.may(old, new, frozenset({Role.CANDIDATE}))
+        )
+
     def is_final(self, state: str) -> bool:
         """Whether nothing follows a state but that it turns out to have been an error."""
         return self.moves.get(state, {}).keys() <= {"entered-in-error"}
 
-    def way(self, old: str, new: str) -> list[str]:
-        """The shortest row of moves from one state to another, without the first; empty when there is none."""
+    def way(self, old: str, new: str, roles: Roles | None = None) -> list[str]:
+        """The shortest row of moves from one state to another, without the first; empty when there is none.
+
+        Only of those that these roles may bring about.
+        """
         ways, seen = deque([[old]]), {old, "entered-in-error"}
         while ways:
             way = ways.popleft()
-            for following in self.allowed(way[-1]):
+            for following in self.allowed(way[-1], roles):
                 if following == new:
                     return [*way[1:], new]
                 if following not in seen:

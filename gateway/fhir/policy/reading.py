@@ -9,20 +9,17 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 from gateway.fhir import definitions
-from gateway.fhir.keys import UnfitError, matching, one_of, text, truth
+from gateway.fhir.keys import Keys, Reader, UnfitError, advice, matching, one_of, text, truth
 from gateway.fhir.policy import soundness
 from gateway.fhir.policy.model import STATUSES, Effect, Expiry, Machine, Policy, Role, Roles
 
 _LONGEST_HOLD = 30 * 24 * 3600
 _LONGEST_GRACE = 366 * 24 * 3600
-_MOST_NAMED = 15
 _STATE = re.compile(r"([a-z-]+)(?:/(\S+))?")
 _RULED = ("status", "intent", "requester", "for", "basedOn", "partOf", "focus", "identifier", "id", "meta")
 """Elements of a Task whose rules are not those of `fields`."""
@@ -61,7 +58,6 @@ def _texts(value: Any) -> list[str]:
     return value
 
 
-Keys = Mapping[str, Callable[[Any], Any]]
 PACK: Keys = {
     "name": matching(r"[a-z][a-z0-9-]{0,31}", "a short name of small letters, digits and hyphens"),
     "title": text,
@@ -107,31 +103,8 @@ def read(file: Path, wrong: list[str]) -> Policy | None:
     return policy if len(wrong) == before else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one file, and says what is wrong in it."""
-
-    file: Path
-    wrong: list[str]
-
-    def fault(self, place: str, sentence: str) -> None:
-        self.wrong.append(f"{self.file}, {place}: {sentence}")
-
-    def keys(self, written: Mapping[str, Any], known: Keys, place: str, needed: Iterable[str]) -> dict[str, Any]:
-        """The values of the keys, as their readers have them; those that do not fit are left out."""
-        found = {}
-        for key, value in written.items():
-            if key not in known:
-                self.fault(place, f"there is no key {key}. {_advice(key, known)}")
-                continue
-            try:
-                found[key] = known[key](value)
-            except UnfitError as says:
-                self.fault(place, f"{key} is {value!r:.60}, but takes {says}{'' if str(says).endswith('?') else '.'}")
-        for key in needed:
-            if key not in written:
-                self.fault(place, f"{key} is missing. Write {key} = …")
-        return found
+class _Reader(Reader):
+    """Reads one pack."""
 
     def pack(self, content: Mapping[str, Any]) -> Policy | None:
         place = "the pack"
@@ -183,7 +156,7 @@ class _Reader:
         for state in states:
             match = _STATE.fullmatch(state)
             if match is None or match[1] not in STATUSES:
-                near = _advice(state.partition("/")[0], STATUSES)
+                near = advice(state.partition("/")[0], STATUSES)
                 self.fault(place, f"the state {state!r} is no status of a Task, nor one with a code behind it. {near}")
             elif match[2] and "business_system" not in found:
                 sentence = f"the state {state} has a business status: write business_system = … too, the system of its"
@@ -230,7 +203,7 @@ class _Reader:
         fields: dict[str, Roles] = {}
         elements = definitions.get_type("Task", "R4").fields
         readers = dict.fromkeys(Role, _texts)
-        for role, named in self.keys(written, {str(role): read for role, read in readers.items()}, place, ()).items():
+        for role, named in self.keys(written, {str(role): read for role, read in readers.items()}, place).items():
             for element in self.among(named, elements, place, role, "element of a Task"):
                 fields[element] = fields.get(element, frozenset()) | {Role(role)}
                 if element in _RULED:
@@ -243,7 +216,7 @@ class _Reader:
             self.fault(place, "business_system is missing. Write the system of these codes.")
         for state, code in written.items():
             if state not in states:
-                self.fault(place, f"{state} is no state. {_advice(state, [s for s in states if '/' not in s])}")
+                self.fault(place, f"{state} is no state. {advice(state, [s for s in states if '/' not in s])}")
             if not isinstance(code, str) or not re.fullmatch(r"\S+", code):
                 self.fault(place, f'{state} is {code!r:.60}, but takes a code, like "3.0".')
         return {state: str(code) for state, code in written.items()}
@@ -258,12 +231,5 @@ class _Reader:
             if name in known:
                 found.append(name)
             else:
-                self.fault(place, f"{key} has {name!r}, which is no {what}. {_advice(name, known)}")
+                self.fault(place, f"{key} has {name!r}, which is no {what}. {advice(name, known)}")
         return found
-
-
-def _advice(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = get_close_matches(name, known, n=1)
-    more = ", …" if len(known) > _MOST_NAMED else ""
-    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(known[:_MOST_NAMED]) or 'none'}{more}."

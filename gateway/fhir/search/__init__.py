@@ -8,7 +8,7 @@ from gateway.fhir.search.cursors import Cursor, Order
 from gateway.fhir.search.moments import Span
 from gateway.fhir.search.parameters import PARAMETERS, SEARCHED, Parameter
 from gateway.fhir.search.query import Include, Query, digests_of, included, parse, reverse_digests, terms_for
-from gateway.fhir.search.tokens import tokens_of
+from gateway.fhir.search.tokens import creator_tokens, tokens_of, waiting_token, waiting_tokens
 from gateway.fhir.search.values import Group
 
 __all__ = [
@@ -21,10 +21,13 @@ __all__ = [
     "Parameter",
     "Query",
     "Span",
+    "creator_tokens",
     "digests_of",
     "included",
     "parse",
     "reverse_digests",
     "terms_for",
     "tokens_of",
+    "waiting_token",
+    "waiting_tokens",
 ]

@@ -16,11 +16,12 @@ some parameters have terms for both together: `owner+status`, form, values, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gateway.fhir.identity import key
 from gateway.fhir.search.parameters import FOCUSES, MISSING, PARAMETERS, Kind, Parameter
+from gateway.fhir.task.elements import request_code, status_of
 
 Resource = dict[str, Any]
 Term = tuple[str, ...]
@@ -33,6 +34,22 @@ def tokens_of(resource: Resource) -> frozenset[bytes]:
     if not isinstance(kind, str) or kind not in PARAMETERS:
         return frozenset()
     return frozenset([key(kind, *term) for term in terms_of(kind, resource)])
+
+
+def creator_tokens(kind: str, names: Iterable[str]) -> list[bytes]:
+    """By which what somebody has created is found, by any of its creator's names; no search asks for it."""
+    return [key(kind, "_creator", name) for name in names if name]
+
+
+def waiting_tokens(resource: Resource) -> list[bytes]:
+    """By which an order is found, by its status, that has no owner; no search asks for it."""
+    if resource.get("resourceType") != "Task" or resource.get("owner") or request_code(resource) is not None:
+        return []
+    return [waiting_token(status_of(resource))]
+
+
+def waiting_token(status: str) -> bytes:
+    return key("Task", "_waiting", status)
 
 
 def terms_of(kind: str, resource: Resource) -> list[Term]:

@@ -64,6 +64,28 @@ def only_task(message: Message) -> Entry:
     return tasks[0]
 
 
+def tasks_of_group(message: Message) -> list[Entry]:
+    """The Tasks that a message is about: one, or several of one `groupIdentifier`, which are the lines of one order.
+
+    Raises Refused for Tasks that have nothing to do with each other.
+    """
+    tasks = message.focus("Task")
+    groups = {_group_of(entry.resource) for entry in tasks}
+    if len(tasks) > 1 and (len(groups) > 1 or ("", "") in groups):
+        text = (
+            f"The message has {len(tasks)} Tasks in focus, which are not of one group. Send one message for each of "
+            "them, or give those that belong together one groupIdentifier (system and value)."
+        )
+        raise Refused(Issue("not-supported", text, "Bundle.entry[0].resource.focus[1]"))
+    return tasks
+
+
+def _group_of(task: Resource) -> tuple[str, str]:
+    group = task.get("groupIdentifier")
+    system, value = name_of(group) if isinstance(group, dict) else ("", "")
+    return (system, value) if value else ("", "")
+
+
 def check_no_task(entry: Entry) -> None:
     """Raises Refused for a Task that is only referred to: it would be kept without the rules of any event."""
     if entry.resource.get("resourceType") == "Task":

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 from gateway.fhir.task.elements import dicts, names_of
-from gateway.fhir.task.outcomes import Meaning
-
-Resource = dict[str, Any]
+from gateway.fhir.task.outcomes import Coded, Meaning, Resource
 
 MODIFICATION_OUTCOME_SYSTEM = "urn:x-fhir-gateway:modification-outcome"
 INPUT_SYSTEM = "urn:x-fhir-gateway:task-input"
@@ -21,7 +17,7 @@ CHANGED = "changed"
 """The type of the input that names the Request which a proposed one is a changed copy of."""
 
 
-class ModificationOutcome(StrEnum):
+class ModificationOutcome(Coded, system=MODIFICATION_OUTCOME_SYSTEM):
     """What became of a modification: the codes of `urn:x-fhir-gateway:modification-outcome`."""
 
     APPLIED = "applied"
@@ -35,16 +31,6 @@ class ModificationOutcome(StrEnum):
     NOT_A_PARTY = "not-a-party"
     NO_SUCH_ORDER = "no-such-order"
     NO_SUCH_REQUEST = "no-such-request"
-
-    @property
-    def coding(self) -> tuple[str, str]:
-        """(system, code), as `Issue.outcome` takes it."""
-        return MODIFICATION_OUTCOME_SYSTEM, self.value
-
-    @property
-    def concept(self) -> Resource:
-        """A CodeableConcept of the code alone."""
-        return {"coding": [{"system": MODIFICATION_OUTCOME_SYSTEM, "code": self.value}]}
 
     @property
     def answer(self) -> str:
@@ -112,13 +98,6 @@ MODIFICATIONS = {
         "There is no such request.",
     ),
 }
-
-
-def modification_outcome_in(concept: Any) -> ModificationOutcome | None:
-    """The outcome that a CodeableConcept names; None where it names none."""
-    codings = dicts(concept.get("coding")) if isinstance(concept, dict) else []
-    codes = [coding.get("code") for coding in codings if coding.get("system") == MODIFICATION_OUTCOME_SYSTEM]
-    return next((outcome for outcome in ModificationOutcome if outcome.value in codes), None)
 
 
 @dataclass(frozen=True, slots=True)

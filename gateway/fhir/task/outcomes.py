@@ -1,18 +1,56 @@
-"""What a cancellation comes to: one vocabulary for every answer."""
+"""What a cancellation comes to: one vocabulary for every answer; and what such vocabularies have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from gateway.fhir.policy.model import Machine, Role
 from gateway.fhir.task.elements import CANCELLED, dicts
 
+Resource = dict[str, Any]
+
 OUTCOME_SYSTEM = "urn:x-fhir-gateway:cancellation-outcome"
 
 
-class Outcome(StrEnum):
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """An outcome as it is published, and as it is told to who asked."""
+
+    display: str
+    definition: str
+    answer: str
+
+
+class Coded(StrEnum):
+    """What became of a request: the codes of a code system of the gateway's own, by its `system`."""
+
+    system: ClassVar[str]
+
+    def __init_subclass__(cls, *, system: str) -> None:
+        super().__init_subclass__()
+        cls.system = system
+
+    @property
+    def coding(self) -> tuple[str, str]:
+        """(system, code), as `Issue.outcome` takes it."""
+        return self.system, self.value
+
+    @property
+    def concept(self) -> Resource:
+        """A CodeableConcept of the code alone."""
+        return {"coding": [{"system": self.system, "code": self.value}]}
+
+    @classmethod
+    def find_in(cls, concept: Any) -> Self | None:
+        """The outcome that a CodeableConcept names; None where it names none."""
+        codings = dicts(concept.get("coding")) if isinstance(concept, dict) else []
+        codes = [coding.get("code") for coding in codings if coding.get("system") == cls.system]
+        return next((outcome for outcome in cls if outcome.value in codes), None)
+
+
+class Outcome(Coded, system=OUTCOME_SYSTEM):
     """What became of a cancellation: the codes of `urn:x-fhir-gateway:cancellation-outcome`."""
 
     CANCELLED = "cancelled"
@@ -31,28 +69,14 @@ class Outcome(StrEnum):
     NO_SUCH_REQUEST = "no-such-request"
 
     @property
-    def coding(self) -> tuple[str, str]:
-        """(system, code), as `Issue.outcome` takes it."""
-        return OUTCOME_SYSTEM, self.value
-
-    @property
-    def concept(self) -> dict[str, Any]:
+    def concept(self) -> Resource:
         """A CodeableConcept: the code, with what it means in a sentence."""
-        return {"coding": [{"system": OUTCOME_SYSTEM, "code": self.value}], "text": MEANINGS[self].answer}
+        return {**super().concept, "text": self.answer}
 
     @property
     def answer(self) -> str:
         """What it means, in a sentence for who asked."""
         return MEANINGS[self].answer
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """An outcome as it is published, and as it is told to who asked."""
-
-    display: str
-    definition: str
-    answer: str
 
 
 MEANINGS = {
@@ -150,13 +174,13 @@ def cancellation_of_task(state: str, machine: Machine) -> Outcome:
     return Outcome.CANCELLED if is_placers else Outcome.PENDING
 
 
+def cancellation_of_order(task: Resource, machine: Machine) -> Outcome:
+    """The same of an order's Task: one that its time has ended has expired, whatever its state."""
+    state = machine.state_of(task)
+    has_expired = machine.is_final(state) and Outcome.find_in(task.get("statusReason")) == Outcome.EXPIRED
+    return Outcome.EXPIRED if has_expired else cancellation_of_task(state, machine)
+
+
 def cancellation_of_request(status: str) -> Outcome:
     """What a new proposal to cancel a Request of this status comes to: PENDING, or why it is too late."""
     return _ENDED.get(status, Outcome.PENDING)
-
-
-def outcome_in(concept: Any) -> Outcome | None:
-    """The outcome that a CodeableConcept names; None where it names none."""
-    codings = dicts(concept.get("coding")) if isinstance(concept, dict) else []
-    codes = [coding.get("code") for coding in codings if coding.get("system") == OUTCOME_SYSTEM]
-    return next((outcome for outcome in Outcome if outcome.value in codes), None)

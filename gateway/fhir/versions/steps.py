@@ -86,7 +86,7 @@ def gathered(members: dict[str, str], into: str, *, many: bool = False) -> Step:
     """Members that are in an object of their own elsewhere, by the names that they have there."""
 
     def turn(given: Members) -> Members:
-        inside = {members[name]: value for name, value in given.items()}
+        inside = {members[name]: value for name, value in given.items() if name in members}
         return {into: [inside] if many else inside}
 
     def back(given: Members) -> Members:

@@ -64,6 +64,17 @@ def find_header(resource: Any) -> Resource | None:
             return None
 
 
+def find_event_code(resource: Resource) -> str | None:
+    """The code, or the uri, of the event of a message of R4; None for what is no message."""
+    match find_header(resource):
+        case {"eventUri": str(uri)}:
+            return uri
+        case {"eventCoding": {"code": str(code)}}:
+            return code
+        case _:
+            return None
+
+
 def _possible(header: Resource) -> _Possible:
     """The versions in which the header may be written; none if its parts are of different ones."""
     possible = _ANY

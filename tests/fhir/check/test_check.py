@@ -1,6 +1,8 @@
 """The structure check: sound resources pass, whatever is not sound is named where it is."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import Issue
 from gateway.fhir import json
-from gateway.fhir.check import MAX_ISSUES, check, warm
+from gateway.fhir.check import MAX_ISSUES, check, kinds, warm
 from gateway.fhir.check.levels import Level, Levels
 
 MESSAGE = b"""{
@@ -437,3 +439,20 @@ def test_a_resource_that_is_empty_is_refused() -> None:
 
     assert (in_entry.rule, in_entry.expression) == ("resource-type", "Bundle.entry[0].resource")
     assert contained.expression == "Bundle.entry[0].resource.contained[0]"
+
+
+def test_threads_that_meet_a_type_for_the_first_time_at_once_see_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "_kinds", {})
+    kinds.find_resource_kind.cache_clear()
+    bundle = {"resourceType": "Bundle", "type": "collection", "timestamp": "2026-01-01T00:00:00Z"}
+    together = Barrier(4)
+
+    def look(_: int) -> list[str]:
+        together.wait()
+        return [issue.text for issue in check(bundle)]
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert [*pool.map(look, range(4))] == [[]] * 4
+    finally:
+        kinds.find_resource_kind.cache_clear()

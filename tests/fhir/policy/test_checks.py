@@ -255,3 +255,12 @@ def test_a_stale_version_is_told_with_the_current_one() -> None:
         "This is about version 2 of Task/ours, of which the gateway keeps version 3. Read that one, make the change to "
         "it, and send it with its version; or name none."
     )
+
+
+def test_a_way_is_made_of_moves_that_a_party_may_make() -> None:
+    machine = load("cow").order
+    fulfiller, placer = frozenset({Role.FULFILLER}), frozenset({Role.PLACER})
+    assert machine.way("requested", "completed", fulfiller) == ["accepted", "in-progress", "completed"]
+    assert machine.way("requested", "completed", placer) == []
+    assert machine.way("in-progress", "cancelled", placer) == []
+    assert machine.way("completed", "failed") == []

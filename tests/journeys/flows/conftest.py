@@ -11,6 +11,7 @@ from tests import services
 from tests.conftest import DATABASES
 from tests.journeys.flows.network import Named, Network
 from tests.journeys.flows.parties import Party
+from tests.journeys.flows.resources import AMOXICILLIN, GLUCOSE, laboratory_test, placed, prescription, taken_up
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -109,3 +110,27 @@ def reader(network: Network) -> Party:
 def outsider(network: Network) -> Party:
     """A registered partner that has no part in any order."""
     return Party(network, "outsider")
+
+
+@pytest.fixture
+def glucose(hospital: Party, patient: Named) -> Named:
+    """The hospital's Request for a laboratory test."""
+    return laboratory_test(hospital, GLUCOSE, patient)
+
+
+@pytest.fixture
+def request_(hospital: Party, patient: Named) -> Named:
+    """The hospital's Request for a medicine."""
+    return prescription(hospital, AMOXICILLIN, patient)
+
+
+@pytest.fixture
+def order(hospital: Party, pharmacy: Party, request_: Named) -> Named:
+    """An order of `request_` that the pharmacy has not answered yet."""
+    return placed(hospital, request_, of=pharmacy)
+
+
+@pytest.fixture
+def begun(hospital: Party, pharmacy: Party, order: Named) -> Named:
+    """The order, being dispensed."""
+    return taken_up(order, by=pharmacy, placer=hospital)

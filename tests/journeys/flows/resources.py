@@ -1,10 +1,10 @@
-"""What the orders are about: Requests and what comes of them, written by a party."""
+"""What the orders are about: Requests and what comes of them, written by a party; and the first steps of an order."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.journeys.flows.network import Named
+from tests.journeys.flows.network import Named, done
 from tests.journeys.flows.parties import WRITTEN, Party, coded
 
 Resource = dict[str, Any]
@@ -12,6 +12,8 @@ Resource = dict[str, Any]
 LOINC = "http://loinc.org"
 SPECIMENS = "http://terminology.hl7.org/CodeSystem/v2-0487"
 MEDICINES = "http://www.nlm.nih.gov/research/umls/rxnorm"
+GLUCOSE = "2345-7"
+AMOXICILLIN, AZITHROMYCIN = "308191", "308460"
 
 
 def laboratory_test(party: Party, code: str, patient: Named, **elements: Any) -> Named:
@@ -30,8 +32,8 @@ def serum(party: Party, patient: Named, request: Named, **elements: Any) -> Name
     return party.writes("Specimen", type=coded("SER", SPECIMENS), subject=patient, request=[request], **elements)
 
 
-def as_input(specimen: Named) -> list[Resource]:
-    return [{"type": coded("specimen"), "valueReference": specimen}]
+def as_input(named: Named, kind: str = "specimen") -> list[Resource]:
+    return [{"type": coded(kind), "valueReference": named}]
 
 
 def report_of(party: Party, patient: Named, *requests: Named) -> Named:
@@ -66,3 +68,22 @@ def dispense(party: Party, medicine: str, patient: Named, request: Named, quanti
         authorizingPrescription=[request],
         quantity={"value": quantity},
     )
+
+
+def placed(placer: Party, request: Named, of: Party, **elements: Any) -> Named:
+    """An order of a new Request."""
+    order = placer.orders(request, of=of, **elements)
+    assert placer.places(order) == done({order: "requested", request: "active"}, of)
+    return order
+
+
+def taken_up(order: Named, by: Party, placer: Party) -> Named:
+    """The order, accepted and begun by its fulfiller."""
+    assert by.accepts(order) == done({order: "accepted"}, placer)
+    assert by.begins(order) == done({order: "in-progress"}, placer)
+    return order
+
+
+def under_way(placer: Party, request: Named, of: Party, **elements: Any) -> Named:
+    """An order of a new Request that its fulfiller has begun."""
+    return taken_up(placed(placer, request, of, **elements), by=of, placer=placer)

@@ -6,31 +6,9 @@ import pytest
 
 from tests.journeys.flows.network import Effect, Named, Network, done, refused
 from tests.journeys.flows.parties import Party, because
-from tests.journeys.flows.resources import dispense, prescription
+from tests.journeys.flows.resources import AMOXICILLIN, dispense, under_way
 
-AMOXICILLIN = "308191"
 REASON = "Allergic to penicillin"
-
-
-@pytest.fixture
-def request_(hospital: Party, patient: Named) -> Named:
-    return prescription(hospital, AMOXICILLIN, patient)
-
-
-@pytest.fixture
-def order(hospital: Party, pharmacy: Party, request_: Named) -> Named:
-    """An order that the pharmacy has not answered yet."""
-    written = hospital.orders(request_, of=pharmacy)
-    assert hospital.places(written) == done({written: "requested", request_: "active"}, pharmacy)
-    return written
-
-
-@pytest.fixture
-def begun(pharmacy: Party, order: Named) -> Named:
-    """An order that is being dispensed."""
-    for sent in (pharmacy.accepts(order), pharmacy.begins(order)):
-        assert sent.code == "ok"
-    return order
 
 
 @pytest.mark.parametrize("answers", [(), ("receives",), ("accepts",)])
@@ -234,10 +212,7 @@ def test_a_cancellation_that_comes_twice_has_one_effect(hospital: Party, pharmac
 def test_a_partner_that_accepts_cancellations_at_once(
     hospital: Party, automatic_pharmacy: Party, request_: Named
 ) -> None:
-    order = hospital.orders(request_, of=automatic_pharmacy)
-    hospital.places(order)
-    automatic_pharmacy.accepts(order)
-    automatic_pharmacy.begins(order)
+    order = under_way(hospital, request_, of=automatic_pharmacy)
     cancellation = hospital.request("abort", order, automatic_pharmacy, REASON)
 
     asked = hospital.asks(cancellation)

@@ -7,10 +7,18 @@ from dataclasses import replace
 from gateway.fhir.policy.model import Role
 from tests.journeys.flows.network import Named, Network, done, refused
 from tests.journeys.flows.parties import Party, because, coded, output
-from tests.journeys.flows.resources import dispense, prescription
+from tests.journeys.flows.resources import (
+    AMOXICILLIN,
+    AZITHROMYCIN,
+    dispense,
+    placed,
+    prescription,
+    taken_up,
+    under_way,
+)
 from tests.terms import ORDERS
 
-CLAVAMOX, AZITHROMYCIN, AMOXICILLIN = "562508", "308460", "308191"
+CLAVAMOX = "562508"
 GROUP = {"system": "http://identifiers.example/prescription", "value": "prescription-1"}
 
 
@@ -61,21 +69,19 @@ def test_the_chosen_pharmacy_creates_the_task_where_the_policy_lets_a_fulfiller(
     assert hospital.was_told.has(order)
 
 
-def test_a_pharmacy_dispenses_a_part_and_then_the_rest(hospital: Party, pharmacy: Party, patient: Named) -> None:
-    request = prescription(hospital, AMOXICILLIN, patient)
-    order = hospital.orders(request, of=pharmacy)
-    hospital.places(order)
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
+def test_a_pharmacy_dispenses_a_part_and_then_the_rest(
+    hospital: Party, pharmacy: Party, patient: Named, request_: Named
+) -> None:
+    order = under_way(hospital, request_, of=pharmacy)
 
-    part = dispense(pharmacy, AMOXICILLIN, patient, request, 14)
+    part = dispense(pharmacy, AMOXICILLIN, patient, request_, 14)
     partial = pharmacy.reports(order, part, businessStatus=coded("preliminary-outcome"))
     assert partial == done({order: "in-progress"}, hospital)
     assert order.outputs == [part]
     assert order.business_status == "preliminary-outcome"
     assert hospital.was_told.version_of(part)["quantity"] == {"value": 14}
 
-    rest = dispense(pharmacy, AMOXICILLIN, patient, request, 7)
+    rest = dispense(pharmacy, AMOXICILLIN, patient, request_, 7)
     assert pharmacy.completes(order, part, rest) == done({order: "completed"}, hospital)
     assert order.outputs == [part, rest]
     assert hospital.was_told.has(part, rest)
@@ -89,22 +95,17 @@ def test_a_pharmacy_dispenses_a_part_and_then_the_rest(hospital: Party, pharmacy
 
 
 def test_two_pharmacies_each_dispense_a_part_of_one_order(
-    hospital: Party, coordinator: Party, pharmacy: Party, second_pharmacy: Party, patient: Named
+    hospital: Party, coordinator: Party, pharmacy: Party, second_pharmacy: Party, patient: Named, request_: Named
 ) -> None:
-    request = prescription(hospital, AMOXICILLIN, patient)
-    order = hospital.orders(request, of=coordinator)
-    assert hospital.places(order) == done({order: "requested", request: "active"}, coordinator)
-    coordinator.accepts(order)
-    coordinator.begins(order)
-    first = coordinator.orders(request, of=pharmacy, partOf=[order])
-    second = coordinator.orders(request, of=second_pharmacy, partOf=[order])
+    order = under_way(hospital, request_, of=coordinator)
+    first = coordinator.orders(request_, of=pharmacy, partOf=[order])
+    second = coordinator.orders(request_, of=second_pharmacy, partOf=[order])
     assert coordinator.places(first) == done({first: "requested"}, pharmacy)
-    assert pharmacy.was_told.has(first, request)
+    assert pharmacy.was_told.has(first, request_)
     assert coordinator.places(second) == done({second: "requested"}, second_pharmacy)
 
-    here = dispense(pharmacy, AMOXICILLIN, patient, request, 14)
-    assert pharmacy.accepts(first) == done({first: "accepted"}, coordinator)
-    assert pharmacy.begins(first) == done({first: "in-progress"}, coordinator)
+    here = dispense(pharmacy, AMOXICILLIN, patient, request_, 14)
+    taken_up(first, by=pharmacy, placer=coordinator)
     dispensed = pharmacy.completes(first, here)
     assert dispensed == done({first: "completed", order: "in-progress"}, coordinator, hospital)
     assert hospital.was_told.focus == (order,)
@@ -112,9 +113,8 @@ def test_two_pharmacies_each_dispense_a_part_of_one_order(
     assert order.outputs == [here]
     assert second.status == "requested"
 
-    there = dispense(second_pharmacy, AMOXICILLIN, patient, request, 7)
-    assert second_pharmacy.accepts(second) == done({second: "accepted"}, coordinator)
-    assert second_pharmacy.begins(second) == done({second: "in-progress"}, coordinator)
+    there = dispense(second_pharmacy, AMOXICILLIN, patient, request_, 7)
+    taken_up(second, by=second_pharmacy, placer=coordinator)
     dispensed = second_pharmacy.completes(second, there)
     assert dispensed == done({second: "completed", order: "in-progress"}, coordinator, hospital)
     assert order.outputs == [here, there]
@@ -134,32 +134,25 @@ def test_two_pharmacies_each_dispense_a_part_of_one_order(
 
 
 def test_what_the_parts_have_raised_stays_when_the_order_gets_an_output_of_its_own(
-    hospital: Party, coordinator: Party, pharmacy: Party, patient: Named
+    hospital: Party, coordinator: Party, pharmacy: Party, patient: Named, request_: Named
 ) -> None:
-    request = prescription(hospital, AMOXICILLIN, patient)
-    order = hospital.orders(request, of=coordinator)
-    hospital.places(order)
-    coordinator.accepts(order)
-    coordinator.begins(order)
-    part = coordinator.orders(request, of=pharmacy, partOf=[order])
+    order = under_way(hospital, request_, of=coordinator)
+    part = coordinator.orders(request_, of=pharmacy, partOf=[order])
     coordinator.places(part)
-    pharmacy.accepts(part)
-    pharmacy.begins(part)
-    here = dispense(pharmacy, AMOXICILLIN, patient, request, 14)
+    taken_up(part, by=pharmacy, placer=coordinator)
+    here = dispense(pharmacy, AMOXICILLIN, patient, request_, 14)
     pharmacy.completes(part, here)
 
-    own = dispense(coordinator, AMOXICILLIN, patient, request, 7)
+    own = dispense(coordinator, AMOXICILLIN, patient, request_, 7)
     assert coordinator.completes(order, own) == done({order: "completed"}, hospital)
 
     assert set(order.outputs) == {here, own}
 
 
 def test_a_contraindication_and_the_alternative_that_becomes_the_new_order(
-    hospital: Party, pharmacy: Party, patient: Named
+    hospital: Party, pharmacy: Party, patient: Named, request_: Named
 ) -> None:
-    request = prescription(hospital, AMOXICILLIN, patient)
-    order = hospital.orders(request, of=pharmacy)
-    hospital.places(order)
+    order = placed(hospital, request_, of=pharmacy)
 
     alternative = prescription(pharmacy, AZITHROMYCIN, patient, intent="proposal")
     declined = pharmacy.rejects(order, "Allergic to penicillin", output=[output("alternative", alternative)])
@@ -168,37 +161,35 @@ def test_a_contraindication_and_the_alternative_that_becomes_the_new_order(
     assert order.outputs == [alternative]
     assert hospital.was_told.version_of(alternative)["intent"] == "proposal"
 
-    proposal = pharmacy.request("abort", request, hospital, "Allergic to penicillin", intent="proposal")
+    proposal = pharmacy.request("abort", request_, hospital, "Allergic to penicillin", intent="proposal")
     assert pharmacy.asks(proposal) == done({proposal: "requested"}, hospital, outcome="pending")
     assert hospital.was_told.focus == (proposal,)
-    assert hospital.was_told.has(request)
-    assert request.status == "active"
+    assert hospital.was_told.has(request_)
+    assert request_.status == "active"
 
-    hospital.changes(request, status="cancelled")
-    accepted = hospital.accepts(proposal, focus=request)
+    hospital.changes(request_, status="cancelled")
+    accepted = hospital.accepts(proposal, focus=request_)
     assert accepted.code == "ok"
     assert accepted.outcomes == ("accepted",)
     assert accepted.told == {"pharmacy"}
-    assert request.status == "cancelled"
+    assert request_.status == "cancelled"
     assert proposal.status in ("accepted", "completed")
-    assert pharmacy.was_told.version_of(request)["status"] == "cancelled"
+    assert pharmacy.was_told.version_of(request_)["status"] == "cancelled"
 
-    replacement = prescription(hospital, AZITHROMYCIN, patient, basedOn=[alternative], priorPrescription=request)
+    replacement = prescription(hospital, AZITHROMYCIN, patient, basedOn=[alternative], priorPrescription=request_)
     again = hospital.orders(replacement, of=pharmacy)
     assert hospital.places(again) == done({again: "requested", replacement: "active"}, pharmacy)
     assert pharmacy.was_told.has(again, replacement, alternative)
     assert pharmacy.accepts(again) == done({again: "accepted"}, hospital)
     assert order.history == [("requested", "hospital"), ("rejected", "pharmacy")]
     assert alternative.history == [("active", "pharmacy")]
-    assert request.history == [("active", "hospital"), ("cancelled", "hospital")]
+    assert request_.history == [("active", "hospital"), ("cancelled", "hospital")]
 
 
 def test_a_proposal_is_accepted_by_an_order_with_the_proposal_in_focus(
-    network: Network, hospital: Party, pharmacy: Party, patient: Named
+    network: Network, hospital: Party, pharmacy: Party, patient: Named, request_: Named
 ) -> None:
-    request = prescription(hospital, AMOXICILLIN, patient)
-    order = hospital.orders(request, of=pharmacy)
-    hospital.places(order)
+    order = placed(hospital, request_, of=pharmacy)
     alternative = prescription(pharmacy, AZITHROMYCIN, patient, intent="proposal")
     pharmacy.rejects(order, "Allergic to penicillin", output=[output("alternative", alternative)])
 
@@ -211,18 +202,18 @@ def test_a_proposal_is_accepted_by_an_order_with_the_proposal_in_focus(
     assert pharmacy.accepts(again) == done({again: "accepted"}, hospital)
 
 
-def test_a_placer_that_keeps_its_request_rejects_the_proposal(hospital: Party, pharmacy: Party, patient: Named) -> None:
-    request = prescription(hospital, AMOXICILLIN, patient)
-    order = hospital.orders(request, of=pharmacy)
-    hospital.places(order)
+def test_a_placer_that_keeps_its_request_rejects_the_proposal(
+    hospital: Party, pharmacy: Party, request_: Named
+) -> None:
+    order = placed(hospital, request_, of=pharmacy)
     pharmacy.rejects(order, "Allergic to penicillin")
-    proposal = pharmacy.request("abort", request, hospital, "Allergic to penicillin", intent="proposal")
+    proposal = pharmacy.request("abort", request_, hospital, "Allergic to penicillin", intent="proposal")
     pharmacy.asks(proposal)
 
     kept = hospital.rejects(proposal, "The allergy was refuted by a test")
     assert kept == done({proposal: "rejected"}, pharmacy, outcome="rejected")
 
-    assert request.status == "active"
+    assert request_.status == "active"
     assert pharmacy.was_told.focus == (proposal,)
     assert proposal.reason == because("The allergy was refuted by a test")
     assert proposal.history == [("requested", "pharmacy"), ("rejected", "hospital")]
@@ -248,8 +239,7 @@ def test_medicines_that_must_be_taken_together_are_a_request_group(
     assert pharmacy.was_told.has(order, group, first, second)
     assert network.at(order.content["focus"]) == group
 
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
+    taken_up(order, by=pharmacy, placer=hospital)
     dispenses = dispense(pharmacy, CLAVAMOX, patient, first), dispense(pharmacy, AZITHROMYCIN, patient, second)
     assert pharmacy.completes(order, *dispenses) == done({order: "completed"}, hospital)
     assert hospital.was_told.has(group, *dispenses)

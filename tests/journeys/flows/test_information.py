@@ -8,21 +8,14 @@ from gateway.fhir.check import check
 from gateway.fhir.check.profiles import load
 from tests.journeys.flows.network import Named, done, refused
 from tests.journeys.flows.parties import Party, because, coded
-from tests.journeys.flows.resources import LOINC, laboratory_test, report_of
+from tests.journeys.flows.resources import LOINC, as_input, laboratory_test, placed, report_of, taken_up
 
 PROFILES = load()
 
 
 @pytest.fixture
-def glucose(hospital: Party, patient: Named) -> Named:
-    return laboratory_test(hospital, "2345-7", patient)
-
-
-@pytest.fixture
 def order(hospital: Party, laboratory: Party, glucose: Named) -> Named:
-    written = hospital.orders(glucose, of=laboratory)
-    assert hospital.places(written) == done({written: "requested", glucose: "active"}, laboratory)
-    return written
+    return placed(hospital, glucose, of=laboratory)
 
 
 @pytest.mark.parametrize("status", ["requested", "received"])
@@ -59,7 +52,7 @@ def test_more_information_for_the_fulfiller_comes_as_an_input(
         "Observation", status="final", code=coded("49541-6", LOINC), subject=patient, valueString="fasting"
     )
 
-    answered = hospital.updates(order, input=[{"type": coded("information"), "valueReference": fasting}])
+    answered = hospital.updates(order, input=as_input(fasting, "information"))
 
     assert answered == done({order: "received"}, laboratory)
     assert laboratory.was_told.has(order, fasting)
@@ -76,8 +69,7 @@ def test_an_instruction_back_to_the_placer_is_a_part_of_the_order(
     assert laboratory.places(instruction) == done({instruction: "requested", swab: "active"}, hospital)
     assert hospital.was_told.has(instruction, swab)
 
-    assert hospital.accepts(instruction) == done({instruction: "accepted"}, laboratory)
-    assert hospital.begins(instruction) == done({instruction: "in-progress"}, laboratory)
+    taken_up(instruction, by=hospital, placer=laboratory)
     result = report_of(hospital, patient, swab)
     completed = hospital.completes(instruction, result)
 
@@ -90,8 +82,7 @@ def test_an_instruction_back_to_the_placer_is_a_part_of_the_order(
 
 
 def test_progress_is_shown_as_a_ratio(hospital: Party, laboratory: Party, order: Named) -> None:
-    laboratory.accepts(order)
-    laboratory.begins(order)
+    taken_up(order, by=laboratory, placer=hospital)
     units = {"system": "http://unitsofmeasure.org", "code": "{session}"}
     for sessions in (4, 10):
         ratio = {"numerator": {"value": sessions, **units}, "denominator": {"value": 10, **units}}
@@ -104,8 +95,7 @@ def test_progress_is_shown_as_a_ratio(hospital: Party, laboratory: Party, order:
 def test_a_preliminary_result_that_becomes_final(
     hospital: Party, laboratory: Party, patient: Named, glucose: Named, order: Named
 ) -> None:
-    laboratory.accepts(order)
-    laboratory.begins(order)
+    taken_up(order, by=laboratory, placer=hospital)
     report = report_of(laboratory, patient, glucose)
     laboratory.changes(report, status="preliminary")
     preliminary = laboratory.reports(order, report, businessStatus=coded("preliminary-outcome"))

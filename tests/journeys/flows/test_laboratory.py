@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from tests.journeys.flows.network import Named, done, refused
 from tests.journeys.flows.parties import Party, coded
-from tests.journeys.flows.resources import as_input, laboratory_test, report_of, serum
+from tests.journeys.flows.resources import as_input, laboratory_test, placed, report_of, serum, taken_up, under_way
 
 CONDITIONS = "http://terminology.hl7.org/CodeSystem/v2-0493"
 
 
-def test_a_simple_laboratory_order(hospital: Party, laboratory: Party, patient: Named) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
+def test_a_simple_laboratory_order(hospital: Party, laboratory: Party, patient: Named, glucose: Named) -> None:
     blood = serum(hospital, patient, glucose)
     order = hospital.orders(glucose, of=laboratory, input=as_input(blood), **{"for": patient})
 
@@ -46,11 +45,9 @@ def test_a_simple_laboratory_order(hospital: Party, laboratory: Party, patient: 
 
 
 def test_a_fulfiller_who_does_not_decline_sends_the_result_and_nothing_before(
-    hospital: Party, laboratory: Party, patient: Named
+    hospital: Party, laboratory: Party, patient: Named, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    order = hospital.orders(glucose, of=laboratory)
-    assert hospital.places(order) == done({order: "requested", glucose: "active"}, laboratory)
+    order = placed(hospital, glucose, of=laboratory)
 
     report = report_of(laboratory, patient, glucose)
     assert laboratory.reports(order, report) == done({order: "requested"}, hospital)
@@ -61,14 +58,12 @@ def test_a_fulfiller_who_does_not_decline_sends_the_result_and_nothing_before(
 
 
 def test_a_laboratory_order_with_a_phlebotomist(
-    hospital: Party, laboratory: Party, phlebotomist: Party, patient: Named
+    hospital: Party, laboratory: Party, phlebotomist: Party, patient: Named, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
     collection = hospital.orders(glucose, of=phlebotomist)
     assert hospital.places(collection) == done({collection: "requested", glucose: "active"}, phlebotomist)
     assert phlebotomist.was_told.has(collection, glucose)
-    assert phlebotomist.accepts(collection) == done({collection: "accepted"}, hospital)
-    assert phlebotomist.begins(collection) == done({collection: "in-progress"}, hospital)
+    taken_up(collection, by=phlebotomist, placer=hospital)
     blood = serum(phlebotomist, patient, glucose)
     assert phlebotomist.completes(collection, blood) == done({collection: "completed"}, hospital)
     assert collection.outputs == [blood]
@@ -77,8 +72,7 @@ def test_a_laboratory_order_with_a_phlebotomist(
     order = hospital.orders(glucose, of=laboratory, input=as_input(blood))
     assert hospital.places(order) == done({order: "requested"}, laboratory)
     assert laboratory.was_told.has(order, glucose, blood)
-    assert laboratory.accepts(order) == done({order: "accepted"}, hospital)
-    assert laboratory.begins(order) == done({order: "in-progress"}, hospital)
+    taken_up(order, by=laboratory, placer=hospital)
     report = report_of(laboratory, patient, glucose)
     assert laboratory.completes(order, report) == done({order: "completed"}, hospital)
 
@@ -90,13 +84,9 @@ def test_a_laboratory_order_with_a_phlebotomist(
 
 
 def test_the_laboratory_is_handed_the_specimen_that_the_phlebotomist_has_described(
-    hospital: Party, laboratory: Party, phlebotomist: Party, patient: Named
+    hospital: Party, laboratory: Party, phlebotomist: Party, patient: Named, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    collection = hospital.orders(glucose, of=phlebotomist)
-    hospital.places(collection)
-    phlebotomist.accepts(collection)
-    phlebotomist.begins(collection)
+    collection = under_way(hospital, glucose, of=phlebotomist)
     blood = serum(phlebotomist, patient, glucose)
     phlebotomist.completes(collection, blood)
 
@@ -108,10 +98,7 @@ def test_the_laboratory_is_handed_the_specimen_that_the_phlebotomist_has_describ
 
 def test_a_reflex_test_that_the_laboratory_orders_of_itself(hospital: Party, laboratory: Party, patient: Named) -> None:
     thyrotropin = laboratory_test(hospital, "3016-3", patient)
-    order = hospital.orders(thyrotropin, of=laboratory)
-    assert hospital.places(order) == done({order: "requested", thyrotropin: "active"}, laboratory)
-    assert laboratory.accepts(order) == done({order: "accepted"}, hospital)
-    assert laboratory.begins(order) == done({order: "in-progress"}, hospital)
+    order = under_way(hospital, thyrotropin, of=laboratory)
 
     thyroxine = laboratory_test(laboratory, "3024-7", patient, intent="reflex-order", basedOn=[thyrotropin])
     report = report_of(laboratory, patient, thyrotropin, thyroxine)
@@ -126,10 +113,8 @@ def test_a_reflex_test_that_the_laboratory_orders_of_itself(hospital: Party, lab
     assert hospital.publishes(thyrotropin) == done({thyrotropin: "completed"}, laboratory)
 
 
-def test_a_request_is_changed_by_its_creator_alone(hospital: Party, laboratory: Party, patient: Named) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    order = hospital.orders(glucose, of=laboratory)
-    hospital.places(order)
+def test_a_request_is_changed_by_its_creator_alone(hospital: Party, laboratory: Party, glucose: Named) -> None:
+    order = placed(hospital, glucose, of=laboratory)
 
     laboratory.changes(glucose, status="revoked")
     assert laboratory.accepts(order, focus=glucose) == done({order: "accepted"}, hospital)
@@ -138,13 +123,9 @@ def test_a_request_is_changed_by_its_creator_alone(hospital: Party, laboratory: 
     assert hospital.was_told.version_of(glucose)["status"] == "active"
 
 
-def test_a_specimen_that_is_rejected(hospital: Party, laboratory: Party, patient: Named) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
+def test_a_specimen_that_is_rejected(hospital: Party, laboratory: Party, patient: Named, glucose: Named) -> None:
     blood = serum(hospital, patient, glucose, status="available")
-    order = hospital.orders(glucose, of=laboratory, input=as_input(blood))
-    assert hospital.places(order) == done({order: "requested", glucose: "active"}, laboratory)
-    assert laboratory.accepts(order) == done({order: "accepted"}, hospital)
-    assert laboratory.begins(order) == done({order: "in-progress"}, hospital)
+    order = under_way(hospital, glucose, of=laboratory, input=as_input(blood))
 
     laboratory.changes(blood, status="unsatisfactory", condition=[coded("HEM", CONDITIONS)])
     failed = laboratory.fails(order, "The specimen is hemolysed", blood)
@@ -170,10 +151,7 @@ def test_a_laboratory_order_with_a_reference_laboratory(
 ) -> None:
     panel = laboratory_test(hospital, "43112-2", patient)
     blood = serum(hospital, patient, panel)
-    order = hospital.orders(panel, of=laboratory, input=as_input(blood))
-    assert hospital.places(order) == done({order: "requested", panel: "active"}, laboratory)
-    assert laboratory.accepts(order) == done({order: "accepted"}, hospital)
-    assert laboratory.begins(order) == done({order: "in-progress"}, hospital)
+    order = under_way(hospital, panel, of=laboratory, input=as_input(blood))
 
     antibody = laboratory_test(laboratory, "16944-1", patient, basedOn=[panel])
     aliquot = serum(laboratory, patient, antibody, parent=[blood])
@@ -181,8 +159,7 @@ def test_a_laboratory_order_with_a_reference_laboratory(
     placed = laboratory.places(referred)
     assert placed == done({referred: "requested", antibody: "active"}, reference_laboratory)
     assert reference_laboratory.was_told.has(referred, antibody, aliquot)
-    assert reference_laboratory.accepts(referred) == done({referred: "accepted"}, laboratory)
-    assert reference_laboratory.begins(referred) == done({referred: "in-progress"}, laboratory)
+    taken_up(referred, by=reference_laboratory, placer=laboratory)
     theirs = report_of(reference_laboratory, patient, antibody)
     assert reference_laboratory.completes(referred, theirs) == done({referred: "completed"}, laboratory)
     assert laboratory.was_told.has(theirs)
@@ -203,15 +180,9 @@ def test_a_referral_that_is_a_part_of_the_order_raises_its_report_to_it(
     hospital: Party, laboratory: Party, reference_laboratory: Party, patient: Named
 ) -> None:
     panel = laboratory_test(hospital, "43112-2", patient)
-    order = hospital.orders(panel, of=laboratory)
-    hospital.places(order)
-    laboratory.accepts(order)
-    laboratory.begins(order)
+    order = under_way(hospital, panel, of=laboratory)
     antibody = laboratory_test(laboratory, "16944-1", patient, basedOn=[panel])
-    part = laboratory.orders(antibody, of=reference_laboratory, partOf=[order])
-    assert laboratory.places(part) == done({part: "requested", antibody: "active"}, reference_laboratory)
-    assert reference_laboratory.accepts(part) == done({part: "accepted"}, laboratory)
-    assert reference_laboratory.begins(part) == done({part: "in-progress"}, laboratory)
+    part = under_way(laboratory, antibody, of=reference_laboratory, partOf=[order])
 
     theirs = report_of(reference_laboratory, patient, antibody)
     completed = reference_laboratory.completes(part, theirs)

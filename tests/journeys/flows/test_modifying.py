@@ -5,29 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.flows.network import Named, done, refused
-from tests.journeys.flows.parties import Party, because, coded
-from tests.journeys.flows.resources import dispense, prescription
-
-AMOXICILLIN = "308191"
+from tests.journeys.flows.parties import Party, because
+from tests.journeys.flows.resources import AMOXICILLIN, as_input, dispense, prescription, taken_up
 
 
 @pytest.fixture
 def request_(hospital: Party, patient: Named) -> Named:
+    """A Request that says how much."""
     return prescription(hospital, AMOXICILLIN, patient, dosageInstruction=[{"text": "Three times daily"}])
-
-
-@pytest.fixture
-def order(hospital: Party, pharmacy: Party, request_: Named) -> Named:
-    written = hospital.orders(request_, of=pharmacy)
-    assert hospital.places(written) == done({written: "requested", request_: "active"}, pharmacy)
-    return written
-
-
-@pytest.fixture
-def begun(pharmacy: Party, order: Named) -> Named:
-    for sent in (pharmacy.accepts(order), pharmacy.begins(order)):
-        assert sent.code == "ok"
-    return order
 
 
 def dosage_of(request: Named) -> str:
@@ -103,8 +88,7 @@ def test_what_has_not_begun_is_not_suspended_and_what_is_not_suspended_not_resum
         asked = hospital.request(code, order, pharmacy, "Because")
         assert hospital.asks(asked).code == "fatal-error"
         assert not asked.is_kept
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
+    taken_up(order, by=pharmacy, placer=hospital)
     assert hospital.asks(hospital.request("resume", order, pharmacy, "Because")).code == "fatal-error"
     assert order.status == "in-progress"
 
@@ -166,14 +150,8 @@ def test_a_fulfiller_asks_for_a_change_and_the_creator_of_the_request_agrees(
     hospital: Party, pharmacy: Party, patient: Named, request_: Named, begun: Named
 ) -> None:
     pharmacy.changes(request_, dosageInstruction=[{"text": "Twice daily"}])
-    change = pharmacy.request(
-        "change",
-        begun,
-        hospital,
-        "Too much for the weight",
-        intent="proposal",
-        input=[{"type": coded("changed"), "valueReference": request_}],
-    )
+    proposed = as_input(request_, "changed")
+    change = pharmacy.request("change", begun, hospital, "Too much for the weight", intent="proposal", input=proposed)
     asked = pharmacy.asks(change)
     assert (asked.code, asked.outcomes, asked.told) == ("ok", ("pending",), {"hospital"})
     assert dosage_of(request_) == "Three times daily"
@@ -188,10 +166,4 @@ def test_a_fulfiller_asks_for_a_change_and_the_creator_of_the_request_agrees(
 
 def _change_of_dosage(hospital: Party, pharmacy: Party, patient: Named, request_: Named, order: Named) -> Named:
     hospital.changes(request_, dosageInstruction=[{"text": "Twice daily"}])
-    return hospital.request(
-        "change",
-        order,
-        pharmacy,
-        "The kidneys are weak",
-        input=[{"type": coded("changed"), "valueReference": request_}],
-    )
+    return hospital.request("change", order, pharmacy, "The kidneys are weak", input=as_input(request_, "changed"))

@@ -5,30 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.flows.network import Named, Network, done, refused
-from tests.journeys.flows.parties import Party, because, coded
-from tests.journeys.flows.resources import laboratory_test, prescription, report_of
+from tests.journeys.flows.parties import Party, because
+from tests.journeys.flows.resources import (
+    AZITHROMYCIN,
+    as_input,
+    laboratory_test,
+    prescription,
+    report_of,
+    taken_up,
+    under_way,
+)
 
-AMOXICILLIN, AZITHROMYCIN = "308191", "308460"
 REPLACED = ["replaced"]
-
-
-@pytest.fixture
-def request_(hospital: Party, patient: Named) -> Named:
-    return prescription(hospital, AMOXICILLIN, patient)
-
-
-@pytest.fixture
-def order(hospital: Party, pharmacy: Party, request_: Named) -> Named:
-    written = hospital.orders(request_, of=pharmacy)
-    assert hospital.places(written) == done({written: "requested", request_: "active"}, pharmacy)
-    return written
-
-
-@pytest.fixture
-def begun(pharmacy: Party, order: Named) -> Named:
-    for sent in (pharmacy.accepts(order), pharmacy.begins(order)):
-        assert sent.code == "ok"
-    return order
 
 
 @pytest.fixture
@@ -48,10 +36,7 @@ def _codes(order: Named) -> list[str]:
 
 
 def _asked_to_replace(hospital: Party, pharmacy: Party, order: Named, again: Named) -> Named:
-    reason = "Allergic to penicillin"
-    return hospital.request(
-        "replace", order, pharmacy, reason, input=[{"type": coded("new-order"), "valueReference": again}]
-    )
+    return hospital.request("replace", order, pharmacy, "Allergic to penicillin", input=as_input(again, "new-order"))
 
 
 def test_before_the_work_an_order_about_a_replacement_takes_the_place_of_the_first(
@@ -149,16 +134,10 @@ def test_an_alternative_that_the_fulfiller_proposes_during_the_work_becomes_the_
     hospital: Party, pharmacy: Party, patient: Named, request_: Named, begun: Named
 ) -> None:
     alternative = prescription(pharmacy, AZITHROMYCIN, patient, intent="proposal")
-    asked = pharmacy.request(
-        "replace",
-        begun,
-        hospital,
-        "Out of stock",
-        intent="proposal",
-        input=[{"type": coded("alternative"), "valueReference": alternative}],
-    )
-    proposed = pharmacy.asks(asked)
-    assert proposed == done({asked: "requested", alternative: "active"}, hospital, outcome="pending")
+    proposed = as_input(alternative, "alternative")
+    asked = pharmacy.request("replace", begun, hospital, "Out of stock", intent="proposal", input=proposed)
+    effect = pharmacy.asks(asked)
+    assert effect == done({asked: "requested", alternative: "active"}, hospital, outcome="pending")
     assert hospital.was_told.has(asked, begun, alternative)
     accepted = hospital.accepts(asked)
     assert (accepted.code, accepted.outcomes, accepted.told) == ("ok", ("accepted",), {"pharmacy"})
@@ -181,16 +160,10 @@ def test_a_more_specific_service_under_the_authority_of_the_order(
 ) -> None:
     """What replaces a Request in the fulfiller's hands ends neither the placer's Request nor its order."""
     panel = laboratory_test(hospital, "43112-2", patient)
-    order = hospital.orders(panel, of=laboratory)
-    hospital.places(order)
-    laboratory.accepts(order)
-    laboratory.begins(order)
+    order = under_way(hospital, panel, of=laboratory)
     specific = laboratory_test(laboratory, "16944-1", patient, basedOn=[panel], replaces=[panel])
 
-    part = laboratory.orders(specific, of=reference_laboratory, partOf=[order])
-    assert laboratory.places(part) == done({part: "requested", specific: "active"}, reference_laboratory)
-    reference_laboratory.accepts(part)
-    reference_laboratory.begins(part)
+    part = under_way(laboratory, specific, of=reference_laboratory, partOf=[order])
     report = report_of(reference_laboratory, patient, specific)
     done_there = reference_laboratory.completes(part, report)
 
@@ -202,21 +175,16 @@ def test_a_more_specific_service_under_the_authority_of_the_order(
 
 
 def test_who_cannot_perform_fails_and_another_is_asked(
-    hospital: Party, laboratory: Party, reference_laboratory: Party, patient: Named
+    hospital: Party, laboratory: Party, reference_laboratory: Party, patient: Named, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    first = hospital.orders(glucose, of=laboratory)
-    hospital.places(first)
-    laboratory.accepts(first)
-    laboratory.begins(first)
+    first = under_way(hospital, glucose, of=laboratory)
     assert laboratory.fails(first, "The specimen was dropped") == done({first: "failed"}, hospital)
     assert first.reason == because("The specimen was dropped")
     assert glucose.status == "active"
 
     second = hospital.orders(glucose, of=reference_laboratory)
     assert hospital.places(second) == done({second: "requested"}, reference_laboratory)
-    assert reference_laboratory.accepts(second) == done({second: "accepted"}, hospital)
-    assert reference_laboratory.begins(second) == done({second: "in-progress"}, hospital)
+    taken_up(second, by=reference_laboratory, placer=hospital)
     report = report_of(reference_laboratory, patient, glucose)
     assert reference_laboratory.completes(second, report) == done({second: "completed"}, hospital)
     assert first.history[-1] == ("failed", "laboratory")

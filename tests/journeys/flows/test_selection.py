@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.journeys.flows.network import Named, Network, done, refused
 from tests.journeys.flows.parties import PERFORMER, Party, coded, output
-from tests.journeys.flows.resources import care, laboratory_test
+from tests.journeys.flows.resources import care, placed, taken_up
 
 OFFER = "request-fulfillment"
 
@@ -142,9 +142,8 @@ def test_the_placer_selects_another_only_once_the_first_is_out(
 
 
 def test_whoever_accepts_first_claims_an_order_without_an_owner(
-    hospital: Party, laboratory: Party, reference_laboratory: Party, patient: Named
+    hospital: Party, laboratory: Party, reference_laboratory: Party, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
     order = hospital.orders(glucose)
     assert hospital.places(order) == done({order: "requested", glucose: "active"})
 
@@ -200,11 +199,9 @@ def test_who_claims_learns_nothing_of_the_tasks_of_others(
 
 
 def test_a_coordinator_assigns_the_order(
-    hospital: Party, coordinator: Party, laboratory: Party, reference_laboratory: Party, patient: Named
+    hospital: Party, coordinator: Party, laboratory: Party, reference_laboratory: Party, patient: Named, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    order = hospital.orders(glucose, of=coordinator)
-    assert hospital.places(order) == done({order: "requested", glucose: "active"}, coordinator)
+    order = placed(hospital, glucose, of=coordinator)
 
     assert laboratory.assigns(order, to=laboratory) == refused("forbidden")
     assert coordinator.assigns(order, to=laboratory) == done({order: "requested"}, hospital, laboratory)
@@ -213,8 +210,7 @@ def test_a_coordinator_assigns_the_order(
     assert laboratory.was_told.has(order, glucose, patient)
 
     assert coordinator.accepts(order) == refused("forbidden")
-    assert laboratory.accepts(order) == done({order: "accepted"}, hospital)
-    assert laboratory.begins(order) == done({order: "in-progress"}, hospital)
+    taken_up(order, by=laboratory, placer=hospital)
     assert laboratory.completes(order) == done({order: "completed"}, hospital)
     assert performers_of(order) == ["coordinator"]
     assert order.history == [
@@ -227,14 +223,11 @@ def test_a_coordinator_assigns_the_order(
 
 
 def test_an_order_in_work_is_handed_on_from_one_to_the_next(
-    hospital: Party, coordinator: Party, laboratory: Party, reference_laboratory: Party, patient: Named
+    hospital: Party, coordinator: Party, laboratory: Party, reference_laboratory: Party, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    order = hospital.orders(glucose, of=coordinator)
-    hospital.places(order)
+    order = placed(hospital, glucose, of=coordinator)
     coordinator.assigns(order, to=laboratory)
-    laboratory.accepts(order)
-    laboratory.begins(order)
+    taken_up(order, by=laboratory, placer=hospital)
 
     handed_on = laboratory.assigns(order, to=reference_laboratory)
 
@@ -247,11 +240,9 @@ def test_an_order_in_work_is_handed_on_from_one_to_the_next(
 
 
 def test_an_accepted_order_that_is_handed_on_makes_no_move_that_the_machine_does_not_have(
-    hospital: Party, coordinator: Party, laboratory: Party, patient: Named
+    hospital: Party, coordinator: Party, laboratory: Party, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    order = hospital.orders(glucose, of=coordinator)
-    hospital.places(order)
+    order = placed(hospital, glucose, of=coordinator)
     coordinator.accepts(order)
 
     assert coordinator.assigns(order, to=laboratory) == done({order: "accepted"}, hospital, laboratory)
@@ -260,11 +251,9 @@ def test_an_accepted_order_that_is_handed_on_makes_no_move_that_the_machine_does
 
 
 def test_the_placer_gives_the_order_to_another_and_the_first_is_told(
-    hospital: Party, laboratory: Party, reference_laboratory: Party, patient: Named
+    hospital: Party, laboratory: Party, reference_laboratory: Party, glucose: Named
 ) -> None:
-    glucose = laboratory_test(hospital, "2345-7", patient)
-    order = hospital.orders(glucose, of=laboratory)
-    hospital.places(order)
+    order = placed(hospital, glucose, of=laboratory)
 
     moved = hospital.assigns(order, to=reference_laboratory)
     assert moved == done({order: "requested"}, laboratory, reference_laboratory)
@@ -279,8 +268,7 @@ def test_a_coordinator_that_mediates_has_a_task_with_each_side(
     hospital: Party, coordinator: Party, facility_a: Party, facility_b: Party, patient: Named
 ) -> None:
     nursing = care(hospital, patient)
-    order = hospital.orders(nursing, of=coordinator)
-    assert hospital.places(order) == done({order: "requested", nursing: "active"}, coordinator)
+    order = placed(hospital, nursing, of=coordinator)
     task_b = coordinator.orders(nursing, of=facility_a, code=OFFER)
     task_c = coordinator.orders(nursing, of=facility_b, code=OFFER)
     assert coordinator.places(task_b) == done({task_b: "requested"}, facility_a)

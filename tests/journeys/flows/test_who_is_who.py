@@ -8,12 +8,7 @@ import pytest
 
 from tests.journeys.flows.network import Named, done, refused
 from tests.journeys.flows.parties import Party
-from tests.journeys.flows.resources import laboratory_test
-
-
-@pytest.fixture
-def glucose(hospital: Party, patient: Named) -> Named:
-    return laboratory_test(hospital, "2345-7", patient)
+from tests.journeys.flows.resources import placed
 
 
 def test_parties_that_are_known_by_their_endpoints(
@@ -21,8 +16,7 @@ def test_parties_that_are_known_by_their_endpoints(
 ) -> None:
     for party in (hospital, laboratory, outsider):
         party.signs = False
-    order = hospital.orders(glucose, of=laboratory)
-    assert hospital.places(order) == done({order: "requested", glucose: "active"}, laboratory)
+    order = placed(hospital, glucose, of=laboratory)
     assert outsider.accepts(order) == refused("forbidden")
     assert laboratory.accepts(order) == done({order: "accepted"}, hospital)
     assert hospital.cancels(order, "No longer needed") == done({order: "cancelled"}, laboratory)
@@ -52,8 +46,7 @@ def _doctor_of_the_hospital(hospital: Party) -> Named:
 def test_a_hospital_that_orders_for_its_doctor_is_told_how_it_goes(
     hospital: Party, laboratory: Party, glucose: Named, requester: Any
 ) -> None:
-    order = hospital.orders(glucose, of=laboratory, requester=requester(hospital))
-    assert hospital.places(order) == done({order: "requested", glucose: "active"}, laboratory)
+    order = placed(hospital, glucose, of=laboratory, requester=requester(hospital))
 
     accepted = laboratory.accepts(order)
 
@@ -63,8 +56,7 @@ def test_a_hospital_that_orders_for_its_doctor_is_told_how_it_goes(
 
 
 def test_an_order_without_a_requester_is_its_senders(hospital: Party, laboratory: Party, glucose: Named) -> None:
-    order = hospital.orders(glucose, of=laboratory, requester=None)
-    assert hospital.places(order).code == "ok"
+    order = placed(hospital, glucose, of=laboratory, requester=None)
 
     accepted = laboratory.accepts(order)
 

@@ -8,9 +8,8 @@ import pytest
 
 from tests.journeys.flows.network import Effect, Named, Network, refused
 from tests.journeys.flows.parties import Party, because, coded, output
-from tests.journeys.flows.resources import dispense, prescription
+from tests.journeys.flows.resources import AMOXICILLIN, dispense, prescription
 
-AMOXICILLIN = "308191"
 FORBIDDEN = refused("forbidden")
 
 Attempt = Callable[[Party, Named], Effect]
@@ -55,18 +54,6 @@ STAGES = {
 }
 
 
-@pytest.fixture
-def request_(hospital: Party, patient: Named) -> Named:
-    return prescription(hospital, AMOXICILLIN, patient)
-
-
-@pytest.fixture
-def order(hospital: Party, pharmacy: Party, request_: Named) -> Named:
-    written = hospital.orders(request_, of=pharmacy)
-    assert hospital.places(written).code == "ok"
-    return written
-
-
 def _try_at_each_stage(party: Party, pharmacy: Party, order: Named, *attempts: dict[str, Attempts]) -> None:
     answered: dict[str, Effect] = {}
     for stage, verb in STAGES.items():
@@ -103,36 +90,30 @@ def test_an_order_in_the_name_of_another_is_refused(
 
 @pytest.mark.parametrize("code", ["abort", "suspend", "resume", "change", "replace"])
 def test_who_has_not_placed_an_order_asks_for_nothing(
-    outsider: Party, pharmacy: Party, order: Named, code: str
+    outsider: Party, pharmacy: Party, begun: Named, code: str
 ) -> None:
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
     if code == "resume":
-        pharmacy.pauses(order)
-    before = order.history
-    asked = outsider.request(code, order, pharmacy, "Because")
+        pharmacy.pauses(begun)
+    before = begun.history
+    asked = outsider.request(code, begun, pharmacy, "Because")
 
     effect = outsider.asks(asked)
 
     assert effect == refused("forbidden", outcome="not-the-placer" if code == "abort" else "not-a-party")
     assert not asked.is_kept
-    assert order.history == before
+    assert begun.history == before
 
 
-def test_the_fulfiller_does_not_ask_itself_to_cancel(hospital: Party, pharmacy: Party, order: Named) -> None:
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
-    asked = pharmacy.request("abort", order, hospital, "Because")
+def test_the_fulfiller_does_not_ask_itself_to_cancel(hospital: Party, pharmacy: Party, begun: Named) -> None:
+    asked = pharmacy.request("abort", begun, hospital, "Because")
     assert pharmacy.asks(asked) == refused("forbidden", outcome="not-the-placer")
-    assert order.status == "in-progress"
+    assert begun.status == "in-progress"
 
 
 def test_a_cancellation_is_answered_by_who_is_asked_alone(
-    hospital: Party, pharmacy: Party, outsider: Party, order: Named
+    hospital: Party, pharmacy: Party, outsider: Party, begun: Named
 ) -> None:
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
-    cancellation = hospital.request("abort", order, pharmacy, "Allergic to penicillin")
+    cancellation = hospital.request("abort", begun, pharmacy, "Allergic to penicillin")
     hospital.asks(cancellation)
 
     attempts = [party.accepts(cancellation) for party in (hospital, outsider)]
@@ -143,21 +124,19 @@ def test_a_cancellation_is_answered_by_who_is_asked_alone(
         assert len(attempt.outcomes) == 1
 
     assert cancellation.history == [("requested", "hospital")]
-    assert order.status == "in-progress"
+    assert begun.status == "in-progress"
 
 
 def test_a_cancellation_addressed_to_another_does_not_let_that_one_answer(
-    hospital: Party, pharmacy: Party, outsider: Party, order: Named
+    hospital: Party, pharmacy: Party, outsider: Party, begun: Named
 ) -> None:
     """Whoever is asked about an order is its fulfiller, whatever the request's owner says."""
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
-    cancellation = hospital.request("abort", order, outsider, "Allergic to penicillin")
+    cancellation = hospital.request("abort", begun, outsider, "Allergic to penicillin")
 
     assert hospital.asks(cancellation).refused == ("forbidden",)
 
     assert not cancellation.is_kept
-    assert order.status == "in-progress"
+    assert begun.status == "in-progress"
 
 
 def test_only_the_requests_creator_is_asked_to_cancel_it(
@@ -170,15 +149,13 @@ def test_only_the_requests_creator_is_asked_to_cancel_it(
 
 
 def test_the_outputs_of_an_order_are_its_fulfillers(
-    hospital: Party, pharmacy: Party, outsider: Party, patient: Named, request_: Named, order: Named
+    hospital: Party, pharmacy: Party, outsider: Party, patient: Named, request_: Named, begun: Named
 ) -> None:
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
     false = {party: dispense(party, AMOXICILLIN, patient, request_) for party in (hospital, outsider)}
-    answered = {party: party.updates(order, output=[output("result", one)]) for party, one in false.items()}
+    answered = {party: party.updates(begun, output=[output("result", one)]) for party, one in false.items()}
     assert answered == dict.fromkeys(answered, FORBIDDEN)
     assert not any(one.is_kept for one in false.values())
-    assert "output" not in order.content
+    assert "output" not in begun.content
 
 
 def test_who_has_no_part_in_an_order_makes_no_part_of_it(outsider: Party, patient: Named, order: Named) -> None:
@@ -192,17 +169,14 @@ def test_who_has_no_part_in_an_order_makes_no_part_of_it(outsider: Party, patien
 
 
 def test_the_placer_has_entered_the_order_in_error(
-    network: Network, hospital: Party, pharmacy: Party, order: Named, request_: Named
+    network: Network, hospital: Party, pharmacy: Party, begun: Named, request_: Named
 ) -> None:
-    pharmacy.accepts(order)
-    pharmacy.begins(order)
-
     hospital.changes(request_, status="entered-in-error")
-    error = hospital.updates(order, "entered-in-error", focus=request_, statusReason=because("Another patient"))
+    error = hospital.updates(begun, "entered-in-error", focus=request_, statusReason=because("Another patient"))
 
     assert error.code == "ok"
-    assert error.changed == {order: "entered-in-error", request_: "entered-in-error"}
+    assert error.changed == {begun: "entered-in-error", request_: "entered-in-error"}
     assert error.told == {"pharmacy"}
-    assert pharmacy.completes(order) == refused("business-rule")
-    assert hospital.updates(order, "requested") == refused("business-rule")
-    assert order.history[-1] == ("entered-in-error", "hospital")
+    assert pharmacy.completes(begun) == refused("business-rule")
+    assert hospital.updates(begun, "requested") == refused("business-rule")
+    assert begun.history[-1] == ("entered-in-error", "hospital")

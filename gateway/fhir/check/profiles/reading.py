@@ -6,9 +6,8 @@ docs/profiles.md describes the form; `PROFILE`, `RULE` and `INVARIANT` below are
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources.abc import Traversable
 from typing import Any, Literal, get_args
 
@@ -16,7 +15,7 @@ from gateway.fhir import definitions
 from gateway.fhir.check.profiles import expressions, paths
 from gateway.fhir.check.profiles.paths import Path, PathError
 from gateway.fhir.definitions import Version
-from gateway.fhir.keys import UnfitError, matching, one_of, text, truth
+from gateway.fhir.keys import Keys, Reader, UnfitError, matching, one_of, text, truth
 
 Strength = Literal["required", "extensible", "preferred", "example"]
 ANY = "*"
@@ -138,7 +137,6 @@ def _table(value: Any) -> dict[str, Any]:
     return value
 
 
-Keys = Mapping[str, Callable[[Any], Any]]
 _URL = matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s|]+", "an absolute address without a version")
 _NAME = matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}", "a short name of letters, digits, dots and hyphens")
 PROFILE: Keys = {
@@ -197,34 +195,12 @@ def read(file: Traversable, wrong: list[str], trial: bool = True) -> list[Table]
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one file, and says what is wrong in it."""
+class _Reader(Reader):
+    """Reads one file of profiles; its expressions are tried where `trial` says so."""
 
-    file: Traversable
-    wrong: list[str]
-    trial: bool
-
-    def fault(self, place: str, sentence: str) -> None:
-        self.wrong.append(f"{self.file}, {place}: {sentence}")
-
-    def keys(self, written: Mapping[str, Any], known: Keys, place: str, needed: Iterable[str] = ()) -> dict[str, Any]:
-        """The values of the keys, as their readers have them; those that do not fit are left out."""
-        found = {}
-        for key, value in written.items():
-            if key not in known:
-                near = get_close_matches(key, known, n=1)
-                advice = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
-                self.fault(place, f"there is no key {key}. {advice}")
-                continue
-            try:
-                found[key] = known[key](value)
-            except UnfitError as says:
-                self.fault(place, f"{key} is {value!r:.60}, but takes {says}.")
-        for key in needed:
-            if key not in written:
-                self.fault(place, f"{key} is missing. Write {key} = …")
-        return found
+    def __init__(self, file: Traversable, wrong: list[str], trial: bool) -> None:
+        super().__init__(file, wrong)
+        self.trial = trial
 
     def profile(self, number: int, written: Mapping[str, Any]) -> Table | None:
         place = f"profile {written.get('name', number)}"

@@ -1,0 +1,1 @@
+"""The subscriptions that partners create by REST."""
