@@ -284,8 +284,15 @@ class Deliverer:
         if answer is None:
             return _Change(is_ours)
         if made.is_failure:
-            pauses, is_probe = made.addressee.schedule, made.claim.is_probe
-            opened = circuits.fail(connection, entry.recipient, entry.id, answer.detail, now, pauses, is_probe=is_probe)
+            opened = circuits.fail(
+                connection,
+                entry.recipient,
+                answer.detail,
+                now,
+                made.addressee.schedule,
+                is_probe=made.claim.is_probe,
+                is_repeat=entry.failures > 0,
+            )
             return _Change(is_ours, opened=opened)
         if answer.outcome in ("delivered", "refused"):
             return _Change(is_ours, closed=circuits.close(connection, entry.recipient, now))

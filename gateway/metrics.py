@@ -148,5 +148,5 @@ class _Depths(Collector):
             rows.add_metric((depth.box, depth.state), depth.rows)
             if depth.oldest is not None:
                 ages.add_metric((depth.box, depth.state), (datetime.now(UTC) - depth.oldest).total_seconds())
-        told = "Recipients that nothing but probes is sent to, because calls of them fail."
+        told = "Recipients that are in trouble: calls of them fail."
         yield from (rows, ages, GaugeMetricFamily("fhir_gateway_circuits_open", told, self._open_circuits))

@@ -7,7 +7,7 @@ import pytest
 
 from tests import crash
 
-PLAN = replace(crash.SHORT, kills=12, messages=150)
+PLAN = replace(crash.SHORT, kills=8, messages=100)
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgresql"])

@@ -25,7 +25,7 @@ def deliveries() -> None:
 @click.option("--state", type=click.Choice(["due", "dead"]), help="Only those that are so.")
 @click.option("--limit", type=click.IntRange(1), default=_LISTED, show_default=True, help="The oldest so many.")
 def list_some(partner: str | None, state: str | None, limit: int) -> None:
-    """List what is due and what is dead, and who is not called because calls fail."""
+    """List what is due and what is dead, and who is in trouble because calls fail."""
     with opened() as registry, registry.database.reading() as connection:
         states = [state] if state else ["due", "dead"]
         found = dead_letters.find_some(connection, states, partner, limit)

@@ -124,6 +124,12 @@ def type_names(version: Version = "R4") -> tuple[str, ...]:
     return tuple(_table(version).types)
 
 
+@cache
+def constraint_keys(version: Version = "R4") -> frozenset[str]:
+    """The keys of all constraints that the types of a version have."""
+    return frozenset(text[0] for said in _table(version).types.values() for text in said.get("invariants", ()))
+
+
 class _Table:
     """The table of one version as it is in its file."""
 

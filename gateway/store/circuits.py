@@ -12,25 +12,29 @@ from gateway.store.schema import circuit
 from gateway.store.statements import Insert, Statement, insert
 
 OPENS_AFTER = 5
-"""Failures in a row."""
+"""Failures in a row: that is trouble; of so many entries, nothing but probes is sent."""
 LONGEST_PAUSE = 300.0
 """Seconds between two probes, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """`opened_at` None: closed. Before `probe_at` the recipient is not called; afterwards an open one gets a probe.
+    """`opened_at` None: it is in no trouble. Before `probe_at` the recipient is not called.
 
-    `outbox_id` is the entry that all the failures were of, if they were of one: the fault may be its own, so another
-    may be the probe at once.
+    `failures` are those of entries that had not failed before, and of probes: enough of these, and what is wrong is not
+    with some entries, so that nothing but probes is sent. `repeats` are those beside them.
     """
 
     recipient: str
     failures: int
+    repeats: int
     opened_at: datetime | None
     probe_at: datetime | None
     cause: str | None
-    outbox_id: int | None
+
+    @property
+    def wants_probes(self) -> bool:
+        return self.opened_at is not None and self.probe_at is not None
 
 
 _COLUMNS = [circuit.c[name] for name in Circuit.__slots__]
@@ -38,7 +42,7 @@ _ITS = circuit.c.recipient == sa.bindparam("recipient")
 _FIND = Statement(sa.select(*_COLUMNS).where(_ITS))
 _CLOSE = Statement(
     sa.delete(circuit)
-    .where(_ITS, sa.or_(circuit.c.failures > 0, circuit.c.probe_at <= sa.bindparam("now")))
+    .where(_ITS, sa.or_(circuit.c.failures + circuit.c.repeats > 0, circuit.c.probe_at <= sa.bindparam("now")))
     .returning(*_COLUMNS)
 )
 
@@ -56,15 +60,9 @@ def close(connection: sa.Connection, recipient: str, now: datetime) -> Circuit |
 
 
 def _count_one_more(adding: Insert) -> sa.UpdateBase:
-    names = ("recipient", "cause", "outbox_id")
-    values = adding.values(failures=1, **{name: sa.bindparam(name) for name in names})
-    is_of_one = sa.or_(circuit.c.failures == 0, circuit.c.outbox_id == adding.excluded.outbox_id)
-    more = {
-        "failures": circuit.c.failures + 1,
-        "cause": adding.excluded.cause,
-        "outbox_id": sa.case((is_of_one, adding.excluded.outbox_id)),
-    }
-    counted = values.on_conflict_do_update(index_elements=["recipient"], set_=more)
+    values = adding.values({name: sa.bindparam(name) for name in ("recipient", "cause", "failures", "repeats")})
+    more = {name: circuit.c[name] + adding.excluded[name] for name in ("failures", "repeats")}
+    counted = values.on_conflict_do_update(index_elements=["recipient"], set_={**more, "cause": adding.excluded.cause})
     return counted.returning(*_COLUMNS)
 
 
@@ -74,42 +72,43 @@ _COUNT = Statement(lambda name: _count_one_more(insert(circuit, name)))
 def fail(
     connection: sa.Connection,
     recipient: str,
-    outbox_id: int,
     cause: str,
     now: datetime,
     pauses: Sequence[float],
     *,
     is_probe: bool,
+    is_repeat: bool,
 ) -> Circuit | None:
-    """Counts a call that failed, of an entry; returns the circuit if that has opened it.
+    """Counts a call that failed; returns the circuit if that has opened it.
 
-    While it is open only probes count: what was under way when it opened says nothing new. `pauses` are the seconds
-    before each probe, the last of them before all that come later.
+    While there are probes, only they count: what was under way before says nothing new. `pauses` are the seconds before
+    each probe, the last of them before all that come later. `is_repeat`: of an entry that had failed before.
     """
     known = find(connection, recipient)
-    if known is not None and known.opened_at is not None and not is_probe:
+    if known is not None and known.wants_probes and not is_probe:
         return None
-    [row] = _COUNT.run(connection, {"recipient": recipient, "cause": cause, "outbox_id": outbox_id})
+    is_new = is_probe or not is_repeat
+    parameters = {"recipient": recipient, "cause": cause, "failures": int(is_new), "repeats": int(not is_new)}
+    [row] = _COUNT.run(connection, parameters)
     counted = Circuit(*row)
-    if counted.failures < OPENS_AFTER:
+    if counted.failures + counted.repeats < OPENS_AFTER:
         return None
-    opens = {"opened_at": counted.opened_at or now, "probe_at": now + _pause(counted.failures, pauses)}
+    probe_at = now + _pause(counted.failures, pauses) if counted.failures >= OPENS_AFTER or is_probe else None
+    opens = {"opened_at": counted.opened_at or now, "probe_at": probe_at}
     connection.execute(sa.update(circuit).where(circuit.c.recipient == recipient).values(opens))
     return find(connection, recipient) if counted.opened_at is None else None
 
 
 def hold(connection: sa.Connection, recipient: str, until: datetime) -> None:
     """The recipient is not called until then: it has asked for that."""
-    values = {"recipient": recipient, "failures": 0, "probe_at": until}
+    values = {"recipient": recipient, "failures": 0, "repeats": 0, "probe_at": until}
     adding = insert(circuit, connection.dialect.name).values(values)
-    held = {"probe_at": until, "outbox_id": None}
-    connection.execute(adding.on_conflict_do_update(index_elements=["recipient"], set_=held))
+    connection.execute(adding.on_conflict_do_update(index_elements=["recipient"], set_={"probe_at": until}))
 
 
-def take_probe(connection: sa.Connection, recipient: str, outbox_id: int, until: datetime) -> None:
+def take_probe(connection: sa.Connection, recipient: str, until: datetime) -> None:
     """There is no other probe until then, unless this one has ended."""
-    its = sa.update(circuit).where(circuit.c.recipient == recipient)
-    connection.execute(its.values(probe_at=until, outbox_id=sa.case((circuit.c.outbox_id == outbox_id, outbox_id))))
+    connection.execute(sa.update(circuit).where(circuit.c.recipient == recipient).values(probe_at=until))
 
 
 def forget(connection: sa.Connection, recipients: Sequence[str]) -> None:
@@ -122,5 +121,5 @@ def list_open(connection: sa.Connection) -> list[Circuit]:
 
 
 def _pause(failures: int, pauses: Sequence[float]) -> timedelta:
-    pause = pauses[min(failures - OPENS_AFTER, len(pauses) - 1)]
+    pause = pauses[min(max(failures - OPENS_AFTER, 0), len(pauses) - 1)]
     return timedelta(seconds=min(pause, LONGEST_PAUSE))

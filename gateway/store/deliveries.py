@@ -130,16 +130,13 @@ def claim(connection: sa.Connection, recipient: str, claimant: Claimant, now: da
     None: nothing is due, as many as the recipient takes are in hand, or it is not to be called now.
     """
     circuit = circuits.find(connection, recipient)
-    suspect = None
     if circuit is not None and circuit.probe_at is not None and circuit.probe_at > now:
-        suspect = circuit.outbox_id
-        if suspect is None:
-            return None, claimant.after
-    is_probe = circuit is not None and circuit.opened_at is not None
+        return None, claimant.after
+    is_probe = circuit is not None and circuit.wants_probes
     [(in_hand,)] = _IN_HAND.run(connection, {"recipient": recipient, "now": now})
     if in_hand >= claimant.at_once:
         return None, claimant.after
-    heads, reached = _find_heads(connection, recipient, claimant.after, now, suspect)
+    heads, reached = _find_heads(connection, recipient, claimant.after, now)
     if not heads:
         return None, reached
     (head, lane), *others = heads
@@ -147,14 +144,12 @@ def claim(connection: sa.Connection, recipient: str, claimant: Claimant, now: da
     if not rows:
         return None, lane
     if is_probe:
-        circuits.take_probe(connection, recipient, head, claimant.until)
+        circuits.take_probe(connection, recipient, claimant.until)
     more = bool(others) and in_hand + 1 < claimant.at_once and not is_probe
     return Claim(Claimed(*rows[0]), more, is_probe), lane
 
 
-def _find_heads(
-    connection: sa.Connection, recipient: str, after: str, now: datetime, but: int | None
-) -> tuple[list[Head], str]:
+def _find_heads(connection: sa.Connection, recipient: str, after: str, now: datetime) -> tuple[list[Head], str]:
     """Two at most, of so many lanes after one, and then from the first on; and the lane that was looked at last."""
     found: list[Head] = []
     lane, has_turned = after, False
@@ -162,7 +157,7 @@ def _find_heads(
         rows = _NEXT_HEAD.run(connection, {"recipient": recipient, "after": lane, "now": now})
         if rows and not (has_turned and rows[0][1] > after):
             entry_id, lane, is_free = rows[0]
-            found += [(entry_id, lane)] if is_free and entry_id != but else []
+            found += [(entry_id, lane)] if is_free else []
         elif has_turned or not after:
             return found, lane if rows else ""
         else:
@@ -257,7 +252,7 @@ _DUE_RECIPIENTS = sa.text(
     )
     SELECT waiting.recipient FROM waiting LEFT JOIN circuit ON circuit.recipient = waiting.recipient
     WHERE waiting.recipient IS NOT NULL
-        AND (circuit.probe_at IS NULL OR circuit.probe_at <= :now OR circuit.outbox_id IS NOT NULL)
+        AND (circuit.probe_at IS NULL OR circuit.probe_at <= :now)
         AND (SELECT min(due_at) FROM outbox WHERE {NEXT} AND outbox.recipient = waiting.recipient) <= :now
     LIMIT :most
     """  # noqa: S608 - DUE is ours

@@ -188,11 +188,11 @@ circuit = sa.Table(
     "circuit",
     metadata,
     sa.Column("recipient", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False, comment="in a row"),
-    sa.Column("opened_at", Instant, comment="since when nothing but probes is sent; null: closed"),
-    sa.Column("probe_at", Instant, comment="when one message is tried next"),
+    sa.Column("failures", sa.Integer, nullable=False, comment="in a row, of what had not failed, and of probes"),
+    sa.Column("repeats", sa.Integer, nullable=False, comment="beside them, of what had failed before"),
+    sa.Column("opened_at", Instant, comment="since when it is in trouble; null: it is not"),
+    sa.Column("probe_at", Instant, comment="when one message is tried next; null: it is called as always"),
     sa.Column("cause", sa.Text, comment="of the last failure"),
-    sa.Column("outbox_id", Serial, comment="what all these failures were of; null: not of one only"),
     sqlite_with_rowid=False,
 )
 

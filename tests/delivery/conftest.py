@@ -101,7 +101,8 @@ class Post:
         """Until the recipient may be called again, and what waits for its next attempt is due."""
         now = datetime.now(UTC)
         with self.database.transaction() as connection:
-            connection.execute(sa.update(schema.circuit).values(probe_at=now))
+            held = sa.update(schema.circuit).where(schema.circuit.c.probe_at.is_not(None))
+            connection.execute(held.values(probe_at=now))
             due = sa.update(schema.outbox).where(schema.outbox.c.state == "due", schema.outbox.c.recipient == name)
             connection.execute(due.values(due_at=now))
 

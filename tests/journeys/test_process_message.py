@@ -346,16 +346,16 @@ def test_an_order_lives_from_placing_to_cancellation(partner: Partner) -> None:
     assert "cancelled" in issues_of(late)[0]["details"]["text"]
 
 
-def test_what_was_answered_is_answered_alike_after_a_restart(tmp_path: Path, empty_database_url: str) -> None:
+def test_what_was_answered_is_answered_alike_after_a_restart(tmp_path: Path, sqlite_url: str) -> None:
     order = Order().new_order()
     answers = []
     judged = validity.judged["reply"]
     for _ in range(2):
         with (
-            running(tmp_path / "var", {"GATEWAY_DATABASE_URL": empty_database_url}) as gateway,
+            running(tmp_path / "var", {"GATEWAY_DATABASE_URL": sqlite_url}) as gateway,
             validity.client() as client,
         ):
-            answers.append(Partner(gateway, empty_database_url, client).send(order).content)
+            answers.append(Partner(gateway, sqlite_url, client).send(order).content)
     assert answers[0] == answers[1]
     reply_and_told = 2
     assert validity.judged["reply"] - judged == 2 * reply_and_told

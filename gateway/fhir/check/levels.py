@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import cache
 from typing import Literal, get_args
 
 from gateway.errors import Issue, Severity
@@ -151,19 +150,16 @@ def find_fault(changes: Mapping[str, object]) -> str | None:
 
 
 def _is_known(rule: str) -> bool:
-    return rule in (*RULES, EVERY_RULE) or _is_of_profile(rule) or rule in _known_rules()
+    """A constraint is looked for in one version after the other: the first, R4, is read anyway, and has most."""
+    if rule in (*RULES, EVERY_RULE) or _is_of_profile(rule):
+        return True
+    return any(rule in definitions.constraint_keys(version) for version in definitions.TABLES)
 
 
 def _is_of_profile(rule: str) -> bool:
     return rule.startswith("profile-") and rule != "profile-unknown"
 
 
-@cache
 def _known_rules() -> tuple[str, ...]:
-    invariants = {
-        constraint.key
-        for version in definitions.TABLES
-        for name in definitions.type_names(version)
-        for constraint in definitions.get_type(name, version).constraints
-    }
+    invariants = frozenset[str]().union(*map(definitions.constraint_keys, definitions.TABLES))
     return (*RULES, EVERY_PROFILE, EVERY_RULE, *sorted(invariants))

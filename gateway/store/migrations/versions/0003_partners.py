@@ -75,11 +75,13 @@ def _deliver() -> None:
     op.create_table(
         "circuit",
         sa.Column("recipient", sa.Text(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False, comment="in a row"),
-        sa.Column("opened_at", Instant(), nullable=True, comment="since when nothing but probes is sent; null: closed"),
-        sa.Column("probe_at", Instant(), nullable=True, comment="when one message is tried next"),
+        sa.Column("failures", sa.Integer(), nullable=False, comment="in a row, of what had not failed, and of probes"),
+        sa.Column("repeats", sa.Integer(), nullable=False, comment="beside them, of what had failed before"),
+        sa.Column("opened_at", Instant(), nullable=True, comment="since when it is in trouble; null: it is not"),
+        sa.Column(
+            "probe_at", Instant(), nullable=True, comment="when one message is tried next; null: it is called as always"
+        ),
         sa.Column("cause", sa.Text(), nullable=True, comment="of the last failure"),
-        sa.Column("outbox_id", Serial, nullable=True, comment="what all these failures were of; null: not of one only"),
         sa.PrimaryKeyConstraint("recipient"),
         sqlite_with_rowid=False,
     )
