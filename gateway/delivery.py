@@ -6,7 +6,6 @@ gets several lines. No transaction is open during a call. docs/delivery.md
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import Counter
@@ -30,18 +29,15 @@ from gateway.store.circuits import Circuit
 from gateway.store.database import Connection, Database
 from gateway.store.deliveries import Attempt, Claim, Claimant, Claimed, Verdict
 from gateway.transport import Answer, Transport
+from gateway.verdicts import JITTER, is_failure, judge
 
 log = structlog.get_logger()
 
 SLOW_SECONDS = 2.0
 LEASE_BEYOND_TIMEOUT = 10.0
-LEAST_WAIT, USUAL_WAIT, LONGEST_WAIT = 1.0, 30.0, 3600.0
-"""Seconds until a recipient that is busy is called again: at least, for want of its own word, and at most."""
-JITTER = 0.1
 Pace = Literal["quick", "slow", "unknown"]
 _TOGETHER = 1000
 _RECORD_AGAIN_AFTER = (0.1, 0.5, 2.0)
-_NO_PROOF = (401, 407)
 _MOST_PACES = 10_000
 
 
@@ -90,6 +86,10 @@ class _Change:
     is_ours: bool
     opened: Circuit | None = None
     closed: Circuit | None = None
+
+    @property
+    def is_trouble(self) -> bool:
+        return bool(self.opened or self.closed)
 
 
 class Deliverer:
@@ -239,9 +239,15 @@ class Deliverer:
         """A database that is away for a moment has nobody called twice."""
         recipient, now = made.claim.entry.recipient, datetime.now(UTC)
 
+        told: list[_Change] = []
+
         def work(connection: Connection) -> tuple[_Change, Claim | None]:
             deliveries.hold(connection, recipient)
-            return self._keep(connection, made, now), take(connection)
+            change = self._keep(connection, made, now)
+            if change.is_trouble and not told:  # once, though the transaction may have to be done anew
+                told.append(change)
+                _tell(made, change)
+            return change, take(connection)
 
         for pause in _RECORD_AGAIN_AFTER:
             try:
@@ -251,7 +257,9 @@ class Deliverer:
                 time.sleep(pause)
         else:
             change, claim = self._database.attempt(work)
-        _tell(made, change)
+        if change.is_ours and made.verdict.state == "dead":
+            log.warning("dead letter", outbox_id=made.claim.entry.id, recipient=recipient, cause=made.verdict.error)
+            metrics.dead_letters(made.addressee.label, 1)
         if made.claim.is_probe and made.is_failure:
             self._give_up(made.addressee)
         return claim
@@ -295,7 +303,8 @@ class Deliverer:
             )
             return _Change(is_ours, opened=opened)
         if answer.outcome in ("delivered", "refused"):
-            return _Change(is_ours, closed=circuits.close(connection, entry.recipient, now))
+            began = now if made.claim.is_probe else made.started_at
+            return _Change(is_ours, closed=circuits.close(connection, entry.recipient, began, now))
         if answer.outcome == "busy" and verdict.due_at is not None:
             circuits.hold(connection, entry.recipient, verdict.due_at)
         return _Change(is_ours)
@@ -342,28 +351,6 @@ class Deliverer:
             log.error("answer not read", outbox_id=entry.id, cause=type(error).__name__, at=places_of(error))
 
 
-def judge(entry: Claimed, answer: Answer, schedule: Sequence[float], now: datetime) -> Verdict:
-    """What becomes of an entry that was answered so."""
-    if answer.outcome == "delivered":
-        return Verdict("delivered", None, None, entry.failures)
-    if answer.outcome == "busy":
-        wait = USUAL_WAIT if answer.retry_after is None else answer.retry_after
-        due_at = now + timedelta(seconds=min(max(wait, LEAST_WAIT), LONGEST_WAIT))
-        return Verdict("due", due_at, answer.detail, entry.failures)
-    if not is_failure(answer):
-        return Verdict("dead", None, answer.detail, entry.failures)
-    if entry.failures >= len(schedule):
-        error = f"{answer.detail} That was the last attempt of the schedule."
-        return Verdict("dead", None, error, entry.failures + 1)
-    pause = schedule[entry.failures] * random.uniform(1 - JITTER, 1 + JITTER)
-    return Verdict("due", now + timedelta(seconds=pause), answer.detail, entry.failures + 1)
-
-
-def is_failure(answer: Answer) -> bool:
-    """Whether it is no fault of what was sent, so that it may go better later: our credentials' neither."""
-    return answer.outcome in ("failed", "unreachable") or (answer.outcome == "refused" and answer.status in _NO_PROOF)
-
-
 def _without_address(entry: Claimed, addressee: Addressee) -> Verdict:
     """A partner that cannot be called may still fetch what is for it."""
     if addressee.partner is not None:
@@ -380,15 +367,13 @@ def _asynchronous(url: str) -> str:
 
 
 def _tell(made: _Made, change: _Change) -> None:
-    """One line when trouble starts and one when it ends, from whichever process finds out."""
-    entry, label = made.claim.entry, made.addressee.label
+    """One line when trouble starts and one when it ends, from whichever process finds out: while that holds the
+    recipient, so that they come in their order."""
+    recipient, label = made.claim.entry.recipient, made.addressee.label
     if change.opened is not None:
-        log.error("delivery in trouble", recipient=entry.recipient, cause=change.opened.cause)
+        log.error("delivery in trouble", recipient=recipient, cause=change.opened.cause)
         metrics.trouble(label, "began")
     if change.closed is not None and change.closed.opened_at is not None:
         seconds = (datetime.now(UTC) - change.closed.opened_at).total_seconds()
-        log.warning("delivery has recovered", recipient=entry.recipient, after_seconds=round(seconds))
+        log.warning("delivery has recovered", recipient=recipient, after_seconds=round(seconds))
         metrics.trouble(label, "ended")
-    if change.is_ours and made.verdict.state == "dead":
-        log.warning("dead letter", outbox_id=entry.id, recipient=entry.recipient, cause=made.verdict.error)
-        metrics.dead_letters(label, 1)

@@ -21,6 +21,7 @@ import structlog
 from celery import signals
 from kombu.exceptions import KombuError
 from kombu.exceptions import OperationalError as BrokerError
+from kombu.transport import virtual
 from redis.exceptions import RedisError
 
 from gateway import settings
@@ -42,6 +43,9 @@ LANES_A_JOB = 8
 _NOTHING_EMBEDDED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 UNREACHABLE = (BrokerError, KombuError, RedisError, OSError)
 Job = Callable[..., None]
+
+virtual.Channel.do_restore = False
+"""What a worker has not done when its broker goes, the sweep queues again: nothing is written to files for that."""
 
 
 def celery_app(in_force: Settings) -> celery.Celery:

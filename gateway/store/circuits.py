@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from gateway.store.schema import circuit
+from gateway.store.schema import Instant, circuit
 from gateway.store.statements import Insert, Statement, insert
 
 OPENS_AFTER = 5
@@ -42,7 +42,11 @@ _ITS = circuit.c.recipient == sa.bindparam("recipient")
 _FIND = Statement(sa.select(*_COLUMNS).where(_ITS))
 _CLOSE = Statement(
     sa.delete(circuit)
-    .where(_ITS, sa.or_(circuit.c.failures + circuit.c.repeats > 0, circuit.c.probe_at <= sa.bindparam("now")))
+    .where(
+        _ITS,
+        sa.or_(circuit.c.failures + circuit.c.repeats > 0, circuit.c.probe_at <= sa.bindparam("now", type_=Instant)),
+        sa.or_(circuit.c.opened_at.is_(None), circuit.c.opened_at <= sa.bindparam("began", type_=Instant)),
+    )
     .returning(*_COLUMNS)
 )
 
@@ -52,9 +56,12 @@ def find(connection: sa.Connection, recipient: str) -> Circuit | None:
     return Circuit(*rows[0]) if rows else None
 
 
-def close(connection: sa.Connection, recipient: str, now: datetime) -> Circuit | None:
-    """To be called when the recipient has answered; returns its circuit if that was open."""
-    rows = _CLOSE.run(connection, {"recipient": recipient, "now": now})
+def close(connection: sa.Connection, recipient: str, began: datetime, now: datetime) -> Circuit | None:
+    """To be called when the recipient has answered a call that began then; returns its circuit if that was open.
+
+    A call that was under way when it opened says nothing new.
+    """
+    rows = _CLOSE.run(connection, {"recipient": recipient, "began": began, "now": now})
     closed = Circuit(*rows[0]) if rows else None
     return closed if closed and closed.opened_at else None
 

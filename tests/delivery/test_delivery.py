@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.delivery import JITTER, SLOW_SECONDS, judge
+from gateway.delivery import SLOW_SECONDS
 from gateway.store import dead_letters, deliveries
 from gateway.store.deliveries import Claimant, Claimed
 from gateway.transport import Answer
+from gateway.verdicts import JITTER, judge
 from tests.delivery.conftest import NAME, ON_SQLITE, Post
 from tests.delivery.receiver import OK, Call, Script, receiving
 from tests.services import eventually

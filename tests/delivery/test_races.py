@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from gateway import delivery
 from gateway.delivery import Deliverer
 from gateway.store import dead_letters, outbox, schema
+from gateway.store.circuits import OPENS_AFTER
 from gateway.store.database import Connection, Database
 from tests.delivery.conftest import NAME, ON_SQLITE, Post
 from tests.delivery.receiver import OK, Answering, Call, Receiver, Script, receiving
@@ -143,6 +144,18 @@ def test_a_response_that_is_quicker_than_the_answer_closes_what_it_answers(post:
 
 
 @ON_SQLITE
+def test_an_answer_to_a_call_that_was_under_way_when_trouble_began_does_not_end_it(post: Post) -> None:
+    post.schedule = (60.0,) * 20
+    post.put("task-1", "b-1")
+    with under_way(post, lambda call: OK if call.bundle_id == "b-1" else Script(500)) as call:
+        call.deliverer.stop()
+        for number in range(OPENS_AFTER):
+            post.put(f"task-2-{number}", f"bad-{number}")
+        post.deliverer("process-2").deliver(NAME)
+        assert call.end() == 1
+    assert post.alerts() == ["delivery in trouble"]
+
+
 def test_who_is_paused_meanwhile_gets_the_call_that_is_under_way_and_no_other(post: Post) -> None:
     first, second = post.put("task-1", "b-1"), post.put("task-1", "b-2")
     with under_way(post) as call:
