@@ -11,7 +11,6 @@ from ipaddress import ip_address
 
 from gateway.errors import Issue, NotAMessage
 from gateway.partners import Partner
-from gateway.transport import check_address
 
 _ORIGIN = re.compile(r"(?i:(https?)://)([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?=[/?#]|\Z)", re.IGNORECASE)
 """Written so that nobody can read another host from it: no user, no escapes, no backslash."""
@@ -77,6 +76,8 @@ def origin_of(url: str) -> tuple[str, str, str] | None:
 
 
 def _on_this_machine(url: str | None) -> str:
+    from gateway.transport import check_address  # with it comes the HTTP client, which few messages need
+
     origin = origin_of(url or "")
     if url and origin and _is_loopback(origin[1]) and check_address(url, (), loopback=True) is None:
         return url

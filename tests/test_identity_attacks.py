@@ -19,7 +19,7 @@ import pytest
 import structlog
 from werkzeug.test import TestResponse
 
-from gateway.authentication import Authenticator
+from gateway.authentication.authenticator import Authenticator
 from gateway.authentication.keys import PublishedKeys
 from gateway.partners.model import Authentication, Limits
 from gateway.settings import Settings

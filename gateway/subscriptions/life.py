@@ -28,7 +28,6 @@ from gateway.store.subscriptions import Row, Status
 from gateway.subscriptions.directory import LOOK_EVERY, InForce, in_force
 from gateway.subscriptions.events import entry
 from gateway.terms import Standing
-from gateway.transport import check_address
 
 log = structlog.get_logger()
 
@@ -99,6 +98,8 @@ class Subscriptions:
         return self._database.attempt(lambda connection: _end(connection, before, now))
 
     def _read(self, partner: Partner, resource: Resource, version: Version, now: datetime) -> Wanted:
+        from gateway.transport import check_address  # with it comes the HTTP client
+
         wanted = fhir.read(resource, version, self._base_url)
         if wanted.topic != (topic := topic_url(self._base_url)):
             place = "Subscription.topic" if version == "R5" else "Subscription.criteria"

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import structlog
 from flask import g, request
 
-from gateway.authentication import Evidence, Identity, NotProven
+from gateway.authentication.authenticator import Evidence
+from gateway.authentication.model import Identity, NotProven
 from gateway.authentication.scopes import Interaction, grants
 from gateway.errors import Issue, TooLarge
 from gateway.store.database import Connection

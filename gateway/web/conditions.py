@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from werkzeug.datastructures import Headers
 
-from gateway.authentication import Identity
+from gateway.authentication.model import Identity
 from gateway.errors import Issue, Refused
 from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.json import FORBIDDEN, Resource

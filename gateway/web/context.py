@@ -8,7 +8,7 @@ from typing import cast
 from flask import current_app
 
 from gateway import routing, terms
-from gateway.authentication import Authenticator
+from gateway.authentication.authenticator import Authenticator
 from gateway.authentication.rates import Rates
 from gateway.checking import Checking
 from gateway.fhir.message import Ourselves

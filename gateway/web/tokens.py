@@ -12,9 +12,9 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
-from gateway.authentication import NotProven
 from gateway.authentication.assertions import CLIENT_ALGORITHMS
 from gateway.authentication.authenticator import TOKEN_SECONDS
+from gateway.authentication.model import NotProven
 from gateway.fhir.issues import printable
 from gateway.web import context
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 from flask import Blueprint, Response, g, request
 from werkzeug.http import parse_options_header
 
-from gateway.authentication import hold_to
+from gateway.authentication.claims import hold_to
 from gateway.errors import Issue
 from gateway.fhir import json
 from gateway.fhir.definitions import VERSIONS

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.authentication import Identity, hold_to
+from gateway.authentication.claims import hold_to
+from gateway.authentication.model import Identity
 from gateway.errors import Refused
 from gateway.fhir.message import Message, read_message
 from gateway.partners import Partners

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.authentication import Identity
+from gateway.authentication.model import Identity
 from gateway.errors import Issue
 from gateway.fhir import dialects
 from gateway.fhir.dialects import Answer, Composed, Dialect, Manner, composing
