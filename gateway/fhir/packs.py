@@ -6,6 +6,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
+class PackError(Exception):
+    """A pack cannot be used; each sentence says which file and place, what is wrong there, and what to write."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
+
+
 def find_files(shipped: Path, paths: Iterable[Path], own: Path) -> Iterator[Path]:
     """The *.toml of the directory `shipped`, then the files, and the directories' *.toml, of a site; `own` of those may
     be missing.

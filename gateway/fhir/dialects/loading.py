@@ -12,7 +12,7 @@ from pathlib import Path
 from gateway.fhir.dialects import composing, reading, speaking
 from gateway.fhir.dialects.model import Dialect, Pack
 from gateway.fhir.dialects.speaking import Module
-from gateway.fhir.packs import find_files, in_directory
+from gateway.fhir.packs import PackError, find_files, in_directory
 
 SHIPPED = Path(__file__).with_name("packs").resolve()
 """The conf/dialects of the gateway itself, a link to which is installed as what it leads to."""
@@ -24,12 +24,8 @@ COW = speaking.speak(Pack("cow", "HL7 Clinical Order Workflows"), Module())
 """The gateway's own: it has no rules, so that every message is taken as it is."""
 
 
-class DialectError(Exception):
-    """A pack cannot be used; each sentence says which file and place, what is wrong there, and what to write."""
-
-    def __init__(self, *sentences: str) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
+class DialectError(PackError):
+    """A pack of a dialect cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

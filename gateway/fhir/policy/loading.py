@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from gateway.fhir.packs import find_files
+from gateway.fhir.packs import PackError, find_files
 from gateway.fhir.policy import reading
 from gateway.fhir.policy.model import Policy
 
@@ -19,12 +19,8 @@ OWN = Path("conf/policies")
 """Where a site keeps its own, if it says nothing else; it may be missing."""
 
 
-class PolicyError(Exception):
-    """A pack cannot be used; each sentence says which file and place, what is wrong there, and what to write."""
-
-    def __init__(self, *sentences: str) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
+class PolicyError(PackError):
+    """A policy pack cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
