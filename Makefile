@@ -14,7 +14,7 @@ TEST := $(VENV)/test.stamp
 # What is imported is compiled once, not at every start of every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run demo test lint bench crash deliveries race fuzz coverage lock clean
+.PHONY: run demo test lint bench crash replays deliveries race fuzz coverage lock clean
 
 run: $(RUN)
 	@exec $(BIN)/fhir-gateway run
@@ -36,6 +36,9 @@ bench: $(TEST)
 
 crash: $(TEST)
 	@$(BIN)/python -m tests.crash $(ARGS)
+
+replays: $(TEST)
+	@$(BIN)/python -m tests.replays $(ARGS)
 
 deliveries: $(TEST)
 	@$(BIN)/python -m tests.deliveries $(ARGS)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from gateway.fhir.references import Entry
     from gateway.kept import Kept
     from gateway.records import Records
-    from gateway.routing import Reply, handles
+    from gateway.routing import Reply, foresees, handles
 
-__all__ = ["Entry", "Event", "Issue", "Kept", "Message", "Records", "Refused", "Reply", "handles"]
+__all__ = ["Entry", "Event", "Issue", "Kept", "Message", "Records", "Refused", "Reply", "foresees", "handles"]
 
 _HOMES = {
     "Entry": "gateway.fhir.references",
@@ -34,6 +34,7 @@ _HOMES = {
     "Records": "gateway.records",
     "Refused": "gateway.errors",
     "Reply": "gateway.routing",
+    "foresees": "gateway.routing",
     "handles": "gateway.routing",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway import metrics
 from gateway.errors import Issue
 from gateway.fhir import dialects
 from gateway.fhir.check import check, profiles
@@ -81,5 +80,7 @@ class Checking:
         levels = self.levels_for(source_endpoint, partner, dialect).without_advice()
         known, most = self.profiles, _MOST_OF_A_KIND
         issues = check(bundle, version, levels=levels, known=known, entries=entries, most_alike=most)
+        from gateway import metrics  # not before it is known where a process leaves them
+
         metrics.checked(issue.rule for issue in issues if issue.rule)
         return [issue for issue in issues if issue.rule != "reference-unresolved" or issue.severity == "error"]

@@ -48,31 +48,44 @@ def correlate(database: Database, message: Message, message_id: int, party: str 
     The same response again comes to the same. What a dialect has a `response` in, and is none, closes that too, but is
     no harm where it names another's.
     """
-
-    def work(connection: Connection) -> Closing:
-        found = outbox.find_told(connection, _quoted(message))
-        if not found:
-            return "unknown"
-        asked = next((entry for entry in found if party is not None and entry.recipient == party), None)
-        if asked is None:
-            if message.is_response:
-                inbox.note(connection, message_id, _FOREIGN)
-            return "foreign"
-        return _close(connection, asked, message, message_id, message.received_at)
-
-    came_to = database.attempt(work)
-    _count(message, came_to)
-    tell = log.warning if came_to == "foreign" else log.info
-    tell("response", message_id=message_id, party=party, came_to=came_to)
+    came_to = database.attempt(lambda connection: correlated(connection, message, message_id, party))
+    tell(message, message_id, party, came_to)
     return came_to
+
+
+def correlated(
+    connection: Connection, message: Message, message_id: int, party: str | None, *, sends: bool = True
+) -> Closing:
+    """As `correlate`, in a transaction. Unless it `sends`, what asks for its request once more changes nothing."""
+    found = outbox.find_told(connection, _quoted(message))
+    if not found:
+        return "unknown"
+    asked = next((entry for entry in found if party is not None and entry.recipient == party), None)
+    if asked is None:
+        if message.is_response:
+            inbox.note(connection, message_id, _FOREIGN)
+        return "foreign"
+    if not sends and _code(message) == "transient-error":
+        return "known"
+    return _close(connection, asked, message, message_id, message.received_at)
+
+
+def tell(message: Message, message_id: int, party: str | None, came_to: Closing) -> None:
+    """Counts and logs what a response came to, once that is committed."""
+    _count(message, came_to)
+    say = log.warning if came_to in ("foreign", "refused") else log.info
+    say("response", message_id=message_id, party=party, came_to=came_to)
 
 
 def refuse(database: Database, message: Message, message_id: int) -> None:
     """Has a response that is not taken for its sender's close nothing."""
-    _count(message, "refused")
-    log.warning("response", message_id=message_id, party=message.partner, came_to="refused")
-    text = " ".join(issue.text for issue in message.refusal)
-    database.attempt(lambda connection: inbox.note(connection, message_id, text))
+    tell(message, message_id, message.partner, "refused")
+    database.attempt(lambda connection: note_refusal(connection, message, message_id))
+
+
+def note_refusal(connection: Connection, message: Message, message_id: int) -> None:
+    """Writes beside a message why it is not taken for its sender's."""
+    inbox.note(connection, message_id, " ".join(issue.text for issue in message.refusal))
 
 
 def take_answer(

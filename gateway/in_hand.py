@@ -1,11 +1,11 @@
-"""Which message a worker has in hand, in a file that outlives it: so a message that kills its worker is found out."""
+"""What a worker has in hand, in a file that outlives it: so a message that kills its worker is found out."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_WIDTH = 20
+_WIDTH = 60
 
 
 class InHand:
@@ -15,16 +15,15 @@ class InHand:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def take(self, message_id: int) -> None:
-        os.pwrite(self._file, b"%*d" % (_WIDTH, message_id), 0)
+    def take(self, what: str) -> None:
+        os.pwrite(self._file, what.encode().ljust(_WIDTH), 0)
 
     def put_down(self) -> None:
         os.pwrite(self._file, b" " * _WIDTH, 0)
 
-    def find(self) -> int | None:
-        """The message that the worker had in hand when it died, if it had one."""
-        written = os.pread(self._file, _WIDTH, 0).strip()
-        return int(written) if written.isdigit() else None
+    def find(self) -> str | None:
+        """What the worker had in hand when it died, if it had anything."""
+        return os.pread(self._file, _WIDTH, 0).decode(errors="replace").strip("\0 ") or None
 
     def close(self) -> None:
         os.close(self._file)

@@ -1,4 +1,4 @@
-"""Celery: the jobs that drain lanes and deliver, how they are queued, and the workers that carry them out.
+"""Celery: the jobs that drain lanes, deliver and replay, how they are queued, and the workers that carry them out.
 
 A job carries names and nothing else. The database is the truth: a job that is lost is queued again by the sweep, one
 that comes twice finds nothing to do, and a broker that is away only delays.
@@ -33,9 +33,9 @@ from gateway.store.inbox import Events
 
 log = structlog.get_logger()
 
-DRAIN, DELIVER = "gateway.drain", "gateway.deliver"
-DELIVERIES = "deliveries"
-"""The queue of deliveries."""
+DRAIN, DELIVER, REPLAY = "gateway.drain", "gateway.deliver", "gateway.replay"
+DELIVERIES, REPLAYS = "deliveries", "replays"
+"""The queues of deliveries and of replays."""
 BEAT_SECONDS = 2.0
 LAST_CALLS_SECONDS = 2.0
 """For what is under way when a signal ends a worker whose jobs may be given up."""
@@ -80,7 +80,7 @@ def celery_app(in_force: Settings) -> celery.Celery:
 
 
 class Dispatcher:
-    """Puts jobs on queues: lanes on that of the event that waits in them, recipients on that of deliveries."""
+    """Puts jobs on queues: lanes on that of the event that waits in them, recipients and replays on their own."""
 
     def __init__(self, app: celery.Celery, in_force: Settings) -> None:
         self._app = app
@@ -105,6 +105,10 @@ class Dispatcher:
     def nudge_delivery(self, recipient: str) -> bool:
         """Puts a job for a recipient on the queue of deliveries; False as above."""
         return self._publish(DELIVER, [recipient], DELIVERIES)
+
+    def nudge_replay(self, replay_id: int, part: str) -> bool:
+        """Puts a job for a part of a replay on the queue of replays; False as above."""
+        return self._publish(REPLAY, [replay_id, part], REPLAYS)
 
     def _publish(self, task: str, arguments: Sequence[object], queue: str) -> bool:
         """Writes the job by Celery's protocol (https://docs.celeryq.dev/en/stable/internals/protocol.html), without

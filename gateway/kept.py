@@ -30,6 +30,11 @@ class Kept:
         """The content, with `id`, `meta.versionId` and `meta.lastUpdated`. To be copied, not changed."""
         return json.parse_own(self.content)
 
+    @cached_property
+    def said(self) -> bytes:
+        """What it says: see `said_by`."""
+        return said_by(self.resource)
+
     @property
     def reference(self) -> str:
         return f"{self.resource_type}/{self.id}"

@@ -65,6 +65,15 @@ _dead_letters = Counter("fhir_gateway_dead_letters", "What was set aside for the
 _trouble = Counter(
     "fhir_gateway_delivery_trouble", "How often trouble with a partner began and ended.", ("partner", "what")
 )
+_replayed = Counter(
+    "fhir_gateway_replayed",
+    "Items of replays, by the replay's mode and by what became of them: ok, refused, skipped, left, failed, ….",
+    ("mode", "outcome"),
+)
+
+
+def replayed(mode: str, outcome: str, items: int) -> None:
+    _replayed.labels(mode, outcome).inc(items)
 
 
 def responded(code: str, outcome: str) -> None:

@@ -33,7 +33,7 @@ class Notices:
     """The publishing side, and the workers' signs of life. Redis being away is never an error here."""
 
     def __init__(self, url: str, kind: str = "worker") -> None:
-        """`kind` is that of the workers that are heard of: worker or deliverer."""
+        """`kind` is that of the workers that are heard of: worker, deliverer or replayer."""
         self._redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, decode_responses=True)
         self._beat = f"fhir-gateway:{kind}:"
 
@@ -65,6 +65,12 @@ class Notices:
         """The worker's last sign of life, None when there was none for a minute. Raises RedisError."""
         found = self._redis.get(self._beat + worker)
         return Beat(int(found)) if isinstance(found, str) else None
+
+    def count(self, queue: str) -> int:
+        """How many jobs wait in a queue; none where Redis is away."""
+        with suppress(RedisError):
+            return int(self._redis.llen(queue))
+        return 0
 
     def has_worker(self) -> bool:
         """Whether any worker gave a sign of life within the last minute. Raises RedisError."""

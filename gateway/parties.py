@@ -30,6 +30,7 @@ _PARTIES = (
     "PractitionerRole",
     "RelatedPerson",
 )
+_NOBODY: Names = frozenset()
 _SENDER = "Bundle.entry[0].resource.sender"
 
 
@@ -208,7 +209,7 @@ class Parties:
         """What a Reference in a resource says that its party is known by; `source` is the entry that resource is in."""
         if not isinstance(reference, dict):
             return frozenset()
-        named = _identifiers({"identifier": [reference.get("identifier")]})
+        named = _identifiers({"identifier": [reference["identifier"]]}) if "identifier" in reference else _NOBODY
         literal = reference.get("reference")
         if not isinstance(literal, str):
             return named

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import Conflict
@@ -11,7 +12,7 @@ from gateway.fhir.identity import identifier_key
 from gateway.fhir.references import references_in
 from gateway.fhir.task.checks import IMMUTABLE
 from gateway.fhir.task.elements import REQUESTS
-from gateway.kept import Kept
+from gateway.kept import Kept, kept_of
 from gateway.store import resources, versions
 from gateway.store.database import Connection
 from gateway.store.resources import Row
@@ -25,26 +26,90 @@ _OF_SEVERAL = ("Task", "Specimen")
 """What others than its creator may change, too."""
 
 
-class Reading:
-    """The resources as they are in the database; what the message itself writes is not among them."""
+@dataclass(frozen=True, slots=True)
+class ReliedOn:
+    """What a message relies on: versions by id; the id and version of what has a key, None where nothing has it."""
 
-    def __init__(self, connection: Connection) -> None:
+    kept: Mapping[str, int]
+    own: Mapping[bytes, tuple[str, int] | None]
+
+
+def check(connection: Connection, relied_on: Sequence[ReliedOn]) -> None:
+    """Raises Conflict when what messages rely on is no longer as it was.
+
+    To be called once all is written: of two messages each of which writes what the other relies on, one waits for the
+    other here, or was seen by it.
+    """
+    ids = sorted({resource_id for one in relied_on for resource_id in one.kept})
+    versions = resources.hold_versions(connection, ids)
+    if any(versions.get(resource_id) != version for one in relied_on for resource_id, version in one.kept.items()):
+        raise Conflict("what a message relies on was changed by another transaction")
+    found = resources.find_holders(connection, sorted({key for one in relied_on for key in one.own}))
+    if any(found.get(key) != held for one in relied_on for key, held in one.own.items()):
+        raise Conflict("what the gateway keeps for itself was changed by another transaction")
+
+
+class Ahead:
+    """What was read for several messages at once, before any of them has asked: by id and by key, None: nothing.
+
+    And what has a search token, by that.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row | None] = {}
+        self.by_key: dict[bytes, Row | None] = {}
+        self.by_token: dict[bytes, list[Row]] = {}
+        self._kept: dict[str, Kept] = {}
+
+    def keep_rows(self, ids: Iterable[str], found: Iterable[Row]) -> None:
+        self.rows |= dict.fromkeys(ids)
+        self.rows |= {row.id: row for row in found}
+
+    def keep_keys(self, keys: Iterable[bytes], found: Mapping[bytes, Row]) -> None:
+        self.by_key |= dict.fromkeys(keys)
+        self.by_key |= found
+        self.rows |= {row.id: row for row in found.values()}
+
+    def kept_of(self, row: Row) -> Kept:
+        """What is in a row, the same each time: so its content is read once."""
+        kept = self._kept.get(row.id)
+        if kept is None or kept.version != row.version:
+            kept = self._kept[row.id] = kept_of(row)
+        return kept
+
+    def all(self) -> list[Kept]:
+        """All that was read, in that order."""
+        return [self.kept_of(row) for row in self.rows.values() if row is not None]
+
+    def known_by(self, keys: Iterable[bytes]) -> list[Kept]:
+        """What was found under these keys."""
+        return [self.kept_of(row) for key in keys if (row := self.by_key.get(key)) is not None]
+
+
+class Reading:
+    """The resources as they are in the database; what the message itself writes is not among them.
+
+    What was read `ahead` is not read again.
+    """
+
+    def __init__(self, connection: Connection, ahead: Ahead) -> None:
         self._connection = connection
-        self._rows: dict[str, Row | None] = {}
-        self._by_key: dict[bytes, Row | None] = {}
+        self._rows_ahead, self._rows = ahead.rows, dict[str, Row | None]()
+        self._by_key_ahead, self._by_key = ahead.by_key, dict[bytes, Row | None]()
         self._own: dict[bytes, Row | None] = {}
         self._relied_on: dict[str, int] = {}
+        self.kept_of = ahead.kept_of
 
     def find(self, resource_type: str, resource_id: str) -> Row | None:
-        if resource_id not in self._rows:
+        if resource_id not in self._rows and resource_id not in self._rows_ahead:
             self._rows[resource_id] = resources.find(self._connection, resource_type, resource_id)
-        row = self._rows[resource_id]
+        row = self.get(resource_id)
         return row if row is not None and row.type == resource_type else None
 
     def find_own(self, key: bytes) -> Row | None:
         """What the gateway keeps for itself under a key; the message relies on its being so, or not being there."""
         if key not in self._own:
-            self._own[key] = resources.find_by_keys(self._connection, [key]).get(key)
+            self._own[key] = self.read_keys([key]).get(key)
         return self._own[key]
 
     def tasks_made_with(self, number: int) -> list[str]:
@@ -57,21 +122,12 @@ class Reading:
         """The message may take effect only while this is the current version of what is kept."""
         self._relied_on.setdefault(kept.id, kept.version)
 
-    def check(self, connection: Connection, written: Collection[str], keys: Collection[bytes]) -> None:
-        """Raises Conflict when what the message relies on is no longer as it was; not so what it has `written` itself.
-
-        That is given by ids, and by the `keys` of what is new.
-
-        To be called once all is written: of two messages each of which writes what the other relies on, one waits for
-        the other here, or was seen by it.
-        """
-        relied_on = {id_: version for id_, version in self._relied_on.items() if id_ not in written}
-        if resources.hold_versions(connection, sorted(relied_on)) != relied_on:
-            raise Conflict("what the message relies on was changed by another transaction")
+    def relied_on(self, written: Collection[str], keys: Collection[bytes]) -> ReliedOn:
+        """What the message relies on, but for what it has `written` itself: given by ids, and by the `keys` of what is
+        new."""
+        kept = {id_: version for id_, version in self._relied_on.items() if id_ not in written}
         own = {key: row for key, row in self._own.items() if key not in keys and (not row or row.id not in written)}
-        found = resources.find_by_keys(connection, sorted(own)) if own else {}
-        if found != {key: row for key, row in own.items() if row is not None}:
-            raise Conflict("what the gateway keeps for itself was changed by another transaction")
+        return ReliedOn(kept, {key: (row.id, row.version) if row else None for key, row in own.items()})
 
     def add(self, rows: Iterable[Row]) -> None:
         """What was read in another way."""
@@ -79,11 +135,12 @@ class Reading:
 
     def get(self, resource_id: str) -> Row | None:
         """What was read before; None where there is no such resource."""
-        return self._rows.get(resource_id)
+        return self._rows[resource_id] if resource_id in self._rows else self._rows_ahead.get(resource_id)
 
     def read(self, ids: Iterable[str]) -> None:
         """Reads those that were not read yet."""
-        wanted = sorted(set(ids) - self._rows.keys())
+        read, ahead = self._rows, self._rows_ahead
+        wanted = sorted({resource_id for resource_id in ids if resource_id not in ahead and resource_id not in read})
         if wanted:
             found = {row.id: row for row in resources.find_by_ids(self._connection, wanted)}
             self._rows.update((resource_id, found.get(resource_id)) for resource_id in wanted)
@@ -91,12 +148,13 @@ class Reading:
     def read_keys(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
         """What is known by these keys of identity; those that were not read yet are, with one query."""
         named = list(dict.fromkeys(keys))
-        wanted = [key for key in named if key not in self._by_key]
+        wanted = [key for key in named if key not in self._by_key and key not in self._by_key_ahead]
         if wanted:
             found = resources.find_by_keys(self._connection, wanted)
             self._by_key.update((key, found.get(key)) for key in wanted)
             self.add(found.values())
-        return {key: row for key in named if (row := self._by_key[key]) is not None}
+        found_by = ((key, self._by_key[key] if key in self._by_key else self._by_key_ahead[key]) for key in named)
+        return {key: row for key, row in found_by if row is not None}
 
 
 def ids_in(content: bytes) -> list[str]:

@@ -6,8 +6,10 @@ keys of the inbox make them hold however many copies arrive at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from gateway.errors import Issue
@@ -18,9 +20,9 @@ from gateway.fhir.lanes import MOST_KEYS, find_lane
 from gateway.fhir.message import Message, Ourselves, content_hash
 from gateway.fhir.references import Entry
 from gateway.identities import Known, find_identity
-from gateway.replies import keep_reply, write_answer
+from gateway.replies import Written, keep_reply, write_answer
 from gateway.routing import Registry
-from gateway.store import inbox, resources
+from gateway.store import inbox, lanes, resources
 from gateway.store.database import Connection, Database
 from gateway.store.inbox import Arrival, Seen
 
@@ -71,13 +73,28 @@ def receive(
     A repeat is found as what was received before. The same identity with other content is kept as a message of its
     own, which its reply refuses. Raises NotAMessage when it is about more than can be put in order.
     """
+    return database.attempt(keeping(registry, ourselves, message, submission))
+
+
+def keeping(
+    registry: Registry,
+    ourselves: Ourselves,
+    message: Message,
+    submission: Submission,
+    replay_id: int | None = None,
+    *,
+    is_sent: bool = True,
+    is_held: bool = False,
+) -> Callable[[Connection], Received]:
+    """What keeps a message as `receive` does, in a transaction; of a replay, its refusal sent later if so wished."""
     known_as, own_ids = find_lane(message, ourselves.base_url)
-    dialect = _dialect(submission)
-    arrival = _arrival(registry, message, submission, dialect)
+    dialect = dialect_of(submission.manner)
+    arrival = replace(arrival_of(registry, message, submission, dialect), replay_id=replay_id)
+    keep_answer = partial(keep_reply, replay_id=replay_id, is_sent=is_sent, is_held=is_held)
 
     def keep(connection: Connection) -> Received:
-        keys = [*known_as, *_keys_of_own(connection, own_ids)][:MOST_KEYS] if own_ids else known_as
-        placed = replace(arrival, lane=inbox.join_lane(connection, keys)) if keys else arrival
+        keys = [*known_as, *keys_of_own(connection, own_ids)][:MOST_KEYS] if own_ids else known_as
+        placed = replace(arrival, lane=lanes.join(connection, keys)) if keys else arrival
         added = inbox.add(connection, placed)
         if added is not None:
             return Received(added, "new" if placed.state == "new" else "response", placed.lane)
@@ -85,13 +102,13 @@ def receive(
         conflict = _find_conflict(message, placed, seen, dialect)
         if conflict is None:
             return Received(seen[0].id, "repeat", placed.lane)
-        kept = _keep_refused(connection, placed, message, conflict, ourselves)
+        kept = _keep_refused(connection, placed, message, conflict, ourselves, keep_answer)
         return Received(kept, "refused", placed.lane, placed.recipient if placed.reply_to else None)
 
-    return database.attempt(keep)
+    return keep
 
 
-def _keys_of_own(connection: Connection, ids: list[str]) -> Iterator[bytes]:
+def keys_of_own(connection: Connection, ids: list[str]) -> Iterator[bytes]:
     """What kept Tasks are known by to those who do not name them by our address."""
     for task_id in ids:
         row = resources.find(connection, "Task", task_id)
@@ -100,13 +117,14 @@ def _keys_of_own(connection: Connection, ids: list[str]) -> Iterator[bytes]:
             yield from known_as or [own_key("Task", task_id)]
 
 
-def _dialect(submission: Submission) -> Dialect:
-    return dialects.COW if submission.manner is None else dialects.get(Manner.read(submission.manner).dialect)
+def dialect_of(manner: str | None) -> Dialect:
+    """The dialect that a message is read in; without a manner the gateway's own."""
+    return dialects.COW if manner is None else dialects.get(Manner.read(manner).dialect)
 
 
-def _arrival(registry: Registry, message: Message, submission: Submission, dialect: Dialect) -> Arrival:
-    known_as = find_identity(message, dialect, submission.manner)
-    bundle_key, header_key = (known_as.key, None) if known_as else _keys(registry, message)
+def arrival_of(registry: Registry, message: Message, submission: Submission, dialect: Dialect) -> Arrival:
+    """What the inbox keeps of a message; in its sender's lane, unless it is put into that of a Task."""
+    bundle_key, header_key = identity_keys(registry, message, submission.manner, dialect)
     sender = message.sender
     # What R5 renews in a Bundle, R4 does not: the hash is of what is understood, but of what was said in a dialect.
     content = message.bundle if submission.manner is None else message.sent
@@ -135,8 +153,12 @@ def _arrival(registry: Registry, message: Message, submission: Submission, diale
     )
 
 
-def _keys(registry: Registry, message: Message) -> tuple[bytes | None, bytes | None]:
-    """By what FHIR itself knows a message, and the MessageHeader.id where that alone makes a repeat."""
+def identity_keys(
+    registry: Registry, message: Message, manner: str | None, dialect: Dialect
+) -> tuple[bytes | None, bytes | None]:
+    """By what a message is known, and the MessageHeader.id where that alone makes a repeat."""
+    if known_as := find_identity(message, dialect, manner):
+        return known_as.key, None
     handler = registry.find(message)
     is_consequence = handler is None or handler.category == "consequence"
     by_header_alone = (is_consequence or message.bundle_id is None) and message.identifier is None
@@ -200,7 +222,12 @@ def _changed(name: str, value: str, path: str) -> Issue:
 
 
 def _keep_refused(
-    connection: Connection, arrival: Arrival, message: Message, conflict: Issue, ourselves: Ourselves
+    connection: Connection,
+    arrival: Arrival,
+    message: Message,
+    conflict: Issue,
+    ourselves: Ourselves,
+    keep_answer: Callable[[Connection, int, Written, Arrival, datetime], None],
 ) -> int:
     """Keeps a message that clashes with an earlier one, by a key that only the same clash has, with its refusal.
 
@@ -214,5 +241,5 @@ def _keep_refused(
     if not message.is_response:
         now = message.received_at
         answer = write_answer(message, refused.manner, "fatal-error", ourselves, now, [conflict])
-        keep_reply(connection, added, answer, refused, now)
+        keep_answer(connection, added, answer, refused, now)
     return added

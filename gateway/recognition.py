@@ -8,9 +8,10 @@ from datetime import datetime
 
 from gateway.authentication.claims import hold_to
 from gateway.authentication.model import Identity
-from gateway.errors import Refused
+from gateway.errors import Issue, NotAMessage, Refused
 from gateway.fhir import dialects
 from gateway.fhir.dialects import Manner
+from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.message import Message
 from gateway.fhir.received import read_received
 from gateway.fhir.references import Entry
@@ -66,6 +67,18 @@ def read_kept(waiting: Waiting, partners: Partners) -> tuple[Message, Partner | 
         message = _held(message, replace(NOBODY, partner=partner), partners)
         message = replace(message, partner=waiting.partner, sender=waiting.sender)
     return message if waiting.manner is None else _understood(message, Manner.read(waiting.manner)), partner
+
+
+def refuse_our_name(message: Message) -> None:
+    """What the gateway sends itself, and keeps for itself alone, goes by names that nobody else may have.
+
+    Raises NotAMessage (forbidden).
+    """
+    endpoint = message.source_endpoint or ""
+    party = "" if message.partner else message.sender.removeprefix(endpoint).lstrip()
+    if any(name.startswith(OWN_SYSTEMS) for name in (endpoint, party)):
+        text = f"Names that begin with {OWN_SYSTEMS} are the gateway's own. Send with your own endpoint and identifier."
+        raise NotAMessage(Issue("forbidden", text, "Bundle.entry[0].resource.source.endpoint"))
 
 
 def _arrived(message: Message, partner: Partner | None, headers: Mapping[str, str], partners: Partners) -> Arrived:

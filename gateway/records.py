@@ -12,13 +12,16 @@ from typing import Any
 from gateway import indexed
 from gateway.errors import Issue, Refused
 from gateway.fhir import json
-from gateway.fhir.emptiness import without_empty
+from gateway.fhir.emptiness import without_empty, written_without_empty
 from gateway.fhir.identity import OWN_SENDER, Keys, keys_of, own_address, own_key, reference_keys
 from gateway.fhir.message import Message, Resource, instant
 from gateway.fhir.policy.model import Roles
 from gateway.fhir.references import Entry, references_in, rewrite
 from gateway.fhir.task.elements import check_no_task
-from gateway.kept import Kept, kept_of, said_by
+from gateway.foresight import Foreseen
+from gateway.indexed import Changed
+from gateway.kept import Kept, said_by
+from gateway.made import Made
 from gateway.parties import Meant, Parties
 from gateway.partners import Names
 from gateway.queued import Queue
@@ -41,17 +44,26 @@ class _Place:
 class Records:
     """The kept resources, for one message. Writes are seen by later reads, and reach the database by `flush`."""
 
-    def __init__(self, message: Message, connection: Connection, now: datetime, base_url: str, terms: Terms) -> None:
+    def __init__(
+        self,
+        message: Message,
+        connection: Connection,
+        now: datetime,
+        base_url: str,
+        terms: Terms,
+        foreseen: Foreseen | None = None,
+    ) -> None:
         self.policy = terms.policy
         self.parties = Parties(message, terms.partners, self._mean)
         self.queue = Queue(connection, now)
-        self._reading = Reading(connection)
+        self._foreseen = foreseen or Foreseen(message)
+        self._reading = Reading(connection, self._foreseen.ahead)
         self._message = message
         self._base_url = base_url
         self._connection = connection
         self._now = now
         self._instant = instant(now)
-        self._keys: dict[str, Keys] = {}
+        self._keys: dict[str, Keys] = self._foreseen.keys
         self._places: dict[str, _Place] = {}
         self._new_ids: dict[bytes, str] = {}
         self._written: dict[str, Kept] = {}
@@ -98,7 +110,7 @@ class Records:
         row = self._reading.find(resource_type, resource_id)
         if row is None:
             raise KeyError(f"{resource_type}/{resource_id}")
-        return kept_of(row)
+        return self._reading.kept_of(row)
 
     def localise(self, entry: Entry) -> Resource:
         """The entry's resource with its references as the gateway's own `Type/id`, wherever they are known."""
@@ -197,7 +209,9 @@ class Records:
 
     def find_by(self, resource_type: str, parameter: str, value: str) -> list[Kept]:
         """What a search parameter finds, such as the Tasks whose `focus` is a Request: see `indexed.find`."""
-        return indexed.find(self._connection, self.changes, resource_type, parameter, value)
+        return indexed.find(
+            self._connection, self.changes, resource_type, parameter, value, self._foreseen.ahead.by_token
+        )
 
     def came_with(self, kept: Kept) -> list[Kept]:
         """The Tasks that the message wrote which brought something along that is kept, as they are now."""
@@ -220,7 +234,9 @@ class Records:
         ids = list(dict.fromkeys([*ids, *(resource_id for resource_id in by_identifier if resource_id)]))
         self._reading.read(resource_id for resource_id in ids if resource_id not in self._written)
         rows = ((resource_id, self._reading.get(resource_id)) for resource_id in ids)
-        there = (self._written.get(resource_id) or (kept_of(row) if row else None) for resource_id, row in rows)
+        there = (
+            self._written.get(resource_id) or (self._reading.kept_of(row) if row else None) for resource_id, row in rows
+        )
         return [kept for kept in there if kept is not None]
 
     def addresses_of(self, keys: Iterable[bytes]) -> list[str]:
@@ -228,34 +244,20 @@ class Records:
         made = [self._written[id_].reference for key in keys if (id_ := self._identifiers.get(key)) in self._written]
         return made + [f"{row.type}/{row.id}" for row in self._reading.read_keys(keys).values()]
 
-    def flush(self, connection: Connection, message_id: int) -> None:
-        """Writes what was kept. Raises Conflict when another transaction came first."""
-        indexed.write(connection, self.changes, message_id, self.policy, self._now)
-        resources.add_identifiers(connection, self._identifiers)
-        resources.set_addresses(connection, self._addresses)
-        self._reading.check(connection, self._written.keys(), self._identifiers.keys())
-        self.queue.flush(connection)
+    def made(self, message_id: int) -> Made:
+        """All that the message of this id has to be kept."""
+        relied_on = self._reading.relied_on(self._written.keys(), self._identifiers.keys())
+        changed = Changed(self.changes, message_id, self.policy, self._now)
+        return Made(changed, self._identifiers, self._addresses, relied_on, self.queue)
 
     @cached_property
     def _known(self) -> dict[bytes, Row]:
         """All that is kept under any key that the message's entries have or refer to, read at once."""
-        sender = self._message.sender
-        keys: set[bytes] = set()
-        for entry in self._message.entries:
-            own = self._keys_of(entry)
-            keys.update(own.identifiers)
-            if own.address:
-                keys.add(own.address)
-            for literal in self._message.entries.literals(entry):
-                keys.update(reference_keys(literal, entry, sender))
-        known = resources.find_by_keys(self._connection, sorted(keys))
-        self._reading.add(known.values())
-        return known
+        return self._reading.read_keys(self._foreseen.asked)
 
     def _keys_of(self, entry: Entry) -> Keys:
         if entry.path not in self._keys:
-            sender = self._message.sender
-            self._keys[entry.path] = keys_of(entry, sender)
+            self._keys[entry.path] = keys_of(entry, self._message.sender)
         return self._keys[entry.path]
 
     def _place(self, entry: Entry) -> _Place:
@@ -270,7 +272,7 @@ class Records:
         if there := self._at_own_address(entry):
             rows = [there, *rows]
         if rows:
-            return _Place(rows[0].id, kept_of(rows[0]), len({row.id for row in rows}) > 1)
+            return _Place(rows[0].id, self._reading.kept_of(rows[0]), len({row.id for row in rows}) > 1)
         fresh = next((self._new_ids[key] for key in names if key in self._new_ids), None) or str(uuid.uuid4())
         self._new_ids |= dict.fromkeys(names, fresh)
         return _Place(fresh, None, False)
@@ -287,7 +289,7 @@ class Records:
         row = self._known_as(literal, source) if source is not None else None
         kind, _, resource_id = literal.partition("/")
         kind, resource_id = own_address(literal, self._base_url) or (kind, resource_id)
-        kept = kept_of(row) if row else self._as_it_was(kind, resource_id)
+        kept = self._reading.kept_of(row) if row else self._as_it_was(kind, resource_id)
         return Meant(kept.resource, kept.reference) if kept else None
 
     def _as_it_was(self, kind: str, resource_id: str) -> Kept | None:
@@ -295,7 +297,7 @@ class Records:
         if known := self._before.get(resource_id) or self._written.get(resource_id):
             return known
         row = self._reading.find(kind, resource_id)
-        return kept_of(row) if row else None
+        return self._reading.kept_of(row) if row else None
 
     def read_ahead(self, *tasks: Kept | Entry) -> None:
         """Reads with one query what the kept ones among these Tasks refer to."""
@@ -303,7 +305,7 @@ class Records:
         self._reading.read(resource_id for resource_id in ids if resource_id not in self._written)
 
     def _current(self, row: Row) -> Kept:
-        return self._written.get(row.id) or kept_of(row)
+        return self._written.get(row.id) or self._reading.kept_of(row)
 
     def _local(self, reference: str, source: Entry) -> str | None:
         entry = self._message.entries.resolve(reference, source)
@@ -374,8 +376,9 @@ class Records:
     def _write(
         self, kind: str, resource_id: str, before: Kept | None, resource: Resource, creator: str | None = None
     ) -> Kept:
-        resource = without_empty(resource)
-        if before is not None and said_by(before.resource) == said_by(resource):
+        if before is not None and json.serialize(resource) == before.content:
+            return before
+        if before is not None and before.said == said_by(without_empty(resource)):
             return before
         written_now = self._written.get(resource_id)
         if before is not None and written_now is None:
@@ -385,7 +388,7 @@ class Records:
         first = {"resourceType": kind, "id": resource_id, "meta": meta}
         content = first | resource | first
         sender = before.sender if before else creator or self._message.sender
-        kept = Kept(kind, resource_id, version, sender, json.serialize(content))
+        kept = Kept(kind, resource_id, version, sender, written_without_empty(content))
         self._written[resource_id] = kept
         return kept
 

@@ -119,14 +119,33 @@ def _linked(focus: Sequence[Kept], message: Message, ourselves: Ourselves) -> li
     return [rewrite(kept.resource, partial(address, source=kept)) if others else kept.resource for kept in focus]
 
 
-def keep_reply(connection: Connection, message_id: int, answer: Written, wanted: Wanted, now: datetime) -> None:
-    """Keeps an answer, in the transaction of the effects it tells of.
+def keep_reply(
+    connection: Connection,
+    message_id: int,
+    answer: Written,
+    wanted: Wanted,
+    now: datetime,
+    replay_id: int | None = None,
+    *,
+    is_sent: bool = True,
+    is_held: bool = False,
+) -> None:
+    """Keeps an answer, in the transaction of the effects it tells of; of a replay: see `outbox.add_all`."""
+    entry = reply_entry(message_id, answer, wanted, now, is_sent=is_sent)
+    outbox.add_all(connection, [entry], replay_id, is_held=is_held)
 
-    One that is wanted later is due where there is an address for it, else it waits to be polled.
+
+def reply_entry(
+    message_id: int, answer: Written, wanted: Wanted, now: datetime, *, is_sent: bool = True
+) -> outbox.Entry:
+    """An answer as it is kept.
+
+    One that is wanted later is due where there is an address for it, else it waits to be polled; unless it is not to be
+    sent at all.
     """
-    is_sent_later = wanted.later and answer.resource is not None
+    is_sent_later = wanted.later and answer.resource is not None and is_sent
     later: outbox.State = "due" if wanted.reply_to else "queued"
-    entry = outbox.Entry(
+    return outbox.Entry(
         message_id=message_id,
         kind="reply",
         header_id=answer.header_id,
@@ -143,7 +162,6 @@ def keep_reply(connection: Connection, message_id: int, answer: Written, wanted:
         response_code=answer.code,
         http_status=answer.http_status,
     )
-    outbox.add(connection, entry)
 
 
 def _serialized(answer: Written, name: str) -> bytes:

@@ -76,6 +76,8 @@ class Settings:
     delivery_threads: int = _setting(16, takes.number(int, 2, 256))
     lane_messages: int = _setting(100, takes.number(int, 1, 100_000))
     lane_seconds: float = _setting(2.0, takes.number(float, 0.1, 600))
+    replay_processes: int = _setting(2, takes.number(int, 0, 256))
+    replay_approval: str = _setting("never", takes.one_of("never", "consequence", "always"))
     sweep_interval: float = _setting(1.0, takes.number(float, 0.05, 3600))
     handlers: tuple[str, ...] = _setting(("handlers",), takes.WORDS)
     queues: Mapping[str, str] = _setting({}, takes.queues)

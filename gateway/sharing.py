@@ -64,10 +64,13 @@ class Sharing:
     def _lawful(self, source: Kept) -> Iterator[Kept]:
         """What a resource refers to, as far as who wrote the reference has made it, or was given it."""
         if source.resource_type == _TASK:
-            creator, owners = self._parties.names_of_sender(source.sender), self._owners(source)
+            creator = self._parties.names_of_sender(source.sender)
             of_placer = self._records.referred([_part(source, _placers(source.resource))])
             yield from (target for target in of_placer if self._has(creator, target))
-            of_owner = self._records.referred([_part(source, _only(source.resource, _OF_OWNER))])
+            outputs = _only(source.resource, _OF_OWNER)
+            if not outputs:
+                return
+            owners, of_owner = self._owners(source), self._records.referred([_part(source, outputs)])
             yield from (target for target in of_owner if self._has(owners, target) or self._is_of_part(target, source))
         elif _is_written_by_its_sender(source):
             creator = self._parties.names_of_sender(source.sender)

@@ -4,13 +4,11 @@ No child outlives the supervisor. On SIGTERM, SIGINT and SIGHUP it stops them; w
 children, and on every system a guard, a second process that waits at the end of a pipe, kills their process groups.
 """
 
-import ctypes
 import fcntl
 import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,13 +18,13 @@ from typing import TextIO
 
 import structlog
 
+from gateway.forking import CAN_FORK, Forked, die_with_parent
+
 LIVED = 2.0  # a child that ends sooner than this after its start is started again later and later
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 SICK_AFTER = 3  # failed checks of health in a row
 PAUSE, PAUSE_WHILE_STARTING = 1.0, 0.02
 
-_LINUX_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 log = structlog.get_logger(__name__)
 
 
@@ -36,7 +34,7 @@ class AlreadyRunning(Exception):  # noqa: N818 - a state of the world, and its s
 
 @dataclass(frozen=True)
 class Program:
-    """What is to be kept running.
+    """What is to be kept running: `main` in a fork, where that can be, and else the command that does the same.
 
     `ready` says whether it has started up; `healthy` returns False when it lives but hangs, and is to be killed and
     started again; it is asked every `check_every` seconds. Both are asked in the supervisor's one thread: be quick.
@@ -49,6 +47,7 @@ class Program:
     ready: Callable[[], bool] | None = None
     healthy: Callable[[], bool] | None = None
     check_every: float = 5.0
+    main: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class _Child:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._started = self._start_at = self._check_at = 0.0
         self._early_ends = self._sick = 0
 
@@ -114,14 +113,7 @@ class _Child:
         self._started = time.monotonic()
         self._check_at, self._sick = self._started + self.program.check_every, 0
         try:
-            self._process = subprocess.Popen(
-                self.program.command,
-                env={**os.environ, **self.program.environment},
-                pass_fds=self.program.files,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
+            self._process = _started(self.program, guard)
         except OSError as error:
             self._start_later("cannot be started, and is tried again", str(error))
         else:
@@ -177,6 +169,19 @@ class _Child:
             _kill_group(self._process.pid)
 
 
+def _started(program: Program, guard: "_Guard") -> subprocess.Popen[bytes] | Forked:
+    if CAN_FORK and program.main is not None:
+        return Forked(program.main, program.command[2:], program.environment, guard.files)
+    return subprocess.Popen(
+        program.command,
+        env={**os.environ, **program.environment},
+        pass_fds=program.files,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+
+
 class _Guard:
     """A process that, when the supervisor is killed, kills the process groups it was told of; then it ends as well.
 
@@ -194,6 +199,11 @@ class _Guard:
                 os._exit(0)
         os.close(told)
         return self
+
+    @property
+    def files(self) -> Sequence[int]:
+        """What nobody but the supervisor may hold."""
+        return [self._tell]
 
     def __exit__(self, *_: object) -> None:
         os.close(self._tell)
@@ -222,11 +232,6 @@ def _guard(told: int, tell: int) -> None:
             (pids.add if line[0] == "+" else pids.discard)(int(line[1:]))
     for pid in pids:
         _kill_group(pid)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        _libc.prctl(_LINUX_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill_group(pid: int) -> None:

@@ -1,6 +1,6 @@
 """The sweep queues again whatever is due: jobs are lost, brokers restart, retries fall due; the reminder does so for
-what is to be delivered. The clock tells the gateway what falls due in the Tasks themselves. The watchdog tells a
-worker that hangs."""
+what is to be delivered, and the sweep of replays for those. The clock tells the gateway what falls due in the Tasks
+themselves. The watchdog tells a worker that hangs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gateway.errors import Conflict, DatabaseUnavailable
 from gateway.fhir import json
 from gateway.fhir.message import Ourselves, read_message
 from gateway.fhir.task.deadlines import DEADLINE, deadline_message
-from gateway.jobs import DELIVERIES, UNREACHABLE, Dispatcher, Doorbell, celery_app
+from gateway.jobs import DELIVERIES, REPLAYS, UNREACHABLE, Dispatcher, Doorbell, celery_app
 from gateway.logs import places_of, set_up_logs
 from gateway.notices import Notices
 from gateway.receiving import Submission, receive
 from gateway.recipients import find_partner
 from gateway.routing import Registry
 from gateway.settings import Settings
-from gateway.store import deadlines, deliveries, inbox
+from gateway.store import deadlines, deliveries, inbox, replays
 from gateway.store.database import Database
 from gateway.store.deadlines import Due
 from gateway.subscriptions import Heartbeats
@@ -33,9 +33,11 @@ from gateway.terms import Standing
 
 log = structlog.get_logger()
 
-Kind = Literal["worker", "deliverer"]
+Kind = Literal["worker", "deliverer", "replayer"]
 _NUDGE_AGAIN_AFTER = timedelta(seconds=2)
 _LANES_A_SWEEP = 1000
+_REPLAY_AGAIN_AFTER = timedelta(seconds=5)
+_PARTS_A_SWEEP = 256
 _RECIPIENTS_A_SWEEP = 1000
 _SHORT_QUEUE = 50
 _DEADLINES_A_ROUND = 200
@@ -63,6 +65,26 @@ class Sweep:
             return self._dispatcher.queue_length(queue) < _SHORT_QUEUE
         except UNREACHABLE:
             return False
+
+
+class ReplaySweep:
+    """Queues again the parts of replays that nobody has in hand, and ends the replays that are through."""
+
+    def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+
+    def run(self, now: datetime) -> int:
+        """One round; returns how many parts it queued. While any wait in the queue, none is lost."""
+        with self._database.reading() as connection:
+            if not replays.has_running(connection):
+                return 0
+        if self._dispatcher.queue_length(REPLAYS):
+            return 0
+        with self._database.transaction() as connection:
+            replays.finish(connection, now)
+            due = replays.take_due_parts(connection, now, now - _REPLAY_AGAIN_AFTER, _PARTS_A_SWEEP)
+        return sum(self._dispatcher.nudge_replay(replay_id, part) for replay_id, part in due)
 
 
 class Reminder:
@@ -145,7 +167,7 @@ def sweep_forever() -> None:
     in_force = settings.load()
     set_up_logs(in_force)
     database, dispatcher = Database(in_force.database_url), Dispatcher(celery_app(in_force), in_force)
-    sweep = Sweep(database, dispatcher)
+    sweep, replay_sweep = Sweep(database, dispatcher), ReplaySweep(database, dispatcher)
     ourselves = Ourselves(in_force.name, in_force.endpoint, in_force.base_url)
     clock = Clock(database, routing.load(in_force.handlers), ourselves, dispatcher)
     doorbell = Doorbell(dispatcher, Notices(in_force.redis_url))
@@ -156,7 +178,7 @@ def sweep_forever() -> None:
     if in_force.metrics_port:
         _serve_metrics(in_force)
     while True:
-        for round_of in (sweep.run, clock.run, heartbeats.run, reminder.run):
+        for round_of in (sweep.run, clock.run, heartbeats.run, reminder.run, replay_sweep.run):
             try:
                 round_of(datetime.now(UTC))
             except (Conflict, DatabaseUnavailable, *UNREACHABLE) as error:
@@ -176,7 +198,7 @@ class Watchdog:
 
     def __init__(self, name: str, in_force: Settings, patience: float = 20.0, kind: Kind = "worker") -> None:
         self._name = name
-        self._queues = in_force.queue_names if kind == "worker" else (DELIVERIES,)
+        self._queues = {"worker": in_force.queue_names, "deliverer": (DELIVERIES,), "replayer": (REPLAYS,)}[kind]
         self._dispatcher = Dispatcher(celery_app(in_force), in_force)
         self._notices = Notices(in_force.redis_url, kind)
         self._patience = patience + in_force.handler_timeout

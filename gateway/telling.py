@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
+from itertools import count, groupby, islice
 from types import MappingProxyType
 from typing import Any
 
@@ -70,29 +71,50 @@ class Telling:
         return content
 
 
-def keep_messages(
-    connection: Connection, message_id: int, lane: str, tellings: Iterable[Telling], now: datetime
+Told = tuple[int, str, Telling, datetime]
+"""What is told, and when; with the id and the lane of the message that it comes of."""
+
+
+def message_entry(message_id: int, lane: str, telling: Telling, now: datetime) -> outbox.Entry:
+    """A message among what is told, as it is kept in the transaction of the effects that it tells of."""
+    return _entry(message_id, lane, "message", telling, telling.content, now)
+
+
+def keep_notifications(
+    connection: Connection, tellings: Iterable[Told], replay_id: int | None = None, *, is_held: bool = False
 ) -> None:
-    """Keeps the messages among what is told, in the transaction of the effects they tell of."""
-    for telling in tellings:
-        if not telling.places:
-            _keep(connection, message_id, lane, "message", telling, telling.content, now)
-
-
-def keep_notifications(connection: Connection, tellings: Iterable[tuple[int, str, Telling, datetime]]) -> None:
-    """Numbers and keeps the notifications among what is told, each with the id and lane of the message it comes of.
+    """Numbers and keeps the notifications among what is told; of a replay, held if so wished: see `outbox.add_all`.
 
     To be called last in the transaction: the numbers of a partner, or of its subscription, are held until that ends.
     They are taken in the order of their names, so that no two transactions wait for each other.
     """
     numbered = [one for one in tellings if one[2].places]
-    for message_id, lane, telling, now in sorted(numbered, key=lambda one: one[2].counter):
-        if telling.occurred is not None:
-            subscriptions.keep(connection, telling.occurred, partial(_subscribed_entry, message_id, telling, now), now)
+    for counter, its in groupby(sorted(numbered, key=_counter), key=_counter):
+        told = list(its)
+        if told[0][2].occurred is not None:
+            for message_id, _, telling, now in told:
+                assert telling.occurred is not None
+                write = partial(_subscribed_entry, message_id, telling, now)
+                subscriptions.keep(connection, telling.occurred, write, now, replay_id, is_held=is_held)
             continue
-        last = outbox.count_events(connection, telling.counter, len(telling.places))
-        content = telling.numbered(range(last - len(telling.places) + 1, last + 1))
-        _keep(connection, message_id, lane, "notification", telling, content, now)
+        more = sum(len(telling.places) for _, _, telling, _ in told)
+        numbers = count(outbox.count_events(connection, counter, more) - more + 1)
+        entries = [
+            _entry(
+                message_id,
+                lane,
+                "notification",
+                telling,
+                telling.numbered(list(islice(numbers, len(telling.places)))),
+                now,
+            )
+            for message_id, lane, telling, now in told
+        ]
+        outbox.add_all(connection, entries, replay_id, is_held=is_held)
+
+
+def _counter(told: Told) -> str:
+    return told[2].counter
 
 
 def _subscribed_entry(message_id: int, telling: Telling, now: datetime, numbers: Sequence[int]) -> outbox.Entry:
@@ -105,17 +127,11 @@ def _subscribed_entry(message_id: int, telling: Telling, now: datetime, numbers:
     )
 
 
-def _keep(
-    connection: Connection,
-    message_id: int,
-    lane: str,
-    kind: outbox.Kind,
-    telling: Telling,
-    content: bytes,
-    now: datetime,
-) -> None:
+def _entry(
+    message_id: int, lane: str, kind: outbox.Kind, telling: Telling, content: bytes, now: datetime
+) -> outbox.Entry:
     partner = telling.partner
-    entry = outbox.Entry(
+    return outbox.Entry(
         message_id=message_id,
         kind=kind,
         header_id=telling.id,
@@ -131,7 +147,6 @@ def _keep(
         party=partner.name,
         event_code=telling.event_code,
     )
-    outbox.add(connection, entry)
 
 
 class Teller:

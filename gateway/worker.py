@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from gateway import metrics, routing, settings, terms
+from gateway import garbage, metrics, routing, settings, terms
 from gateway.checking import Checking
 from gateway.errors import DatabaseUnavailable, TookTooLong
 from gateway.fhir.check import warm
@@ -50,9 +50,13 @@ _OFTEN_SENT = (
 class Hand:
     """What a worker has in hand: written down before a message can do harm, and not held for longer than `seconds`."""
 
-    def __init__(self, in_hand: InHand, seconds: float) -> None:
+    def __init__(
+        self, in_hand: InHand, seconds: float, name_of: Callable[[Waiting], str] = lambda head: str(head.id)
+    ) -> None:
+        """`name_of` is what is written down of a message."""
         self._in_hand = in_hand
         self._seconds = seconds
+        self._name_of = name_of
         self._overdue: Waiting | None = None
         self.taken = 0
 
@@ -70,7 +74,7 @@ class Hand:
             raise TookTooLong(f"longer than {self._seconds:g} s")
 
         self.taken += 1
-        self._in_hand.take(head.id)
+        self._in_hand.take(self._name_of(head))
         before = signal.signal(signal.SIGALRM, ring)
         signal.setitimer(signal.ITIMER_REAL, self._seconds, 1.0)
         try:
@@ -118,8 +122,9 @@ class Drainer:
 
     def take_over(self) -> None:
         """Sees to the message that this worker had in hand when it died, in its life before."""
-        message_id = self._in_hand.find()
-        if message_id is not None:
+        found = self._in_hand.find()
+        if found is not None and found.isdigit():
+            message_id = int(found)
             self._processor.record_death(message_id)
             self._in_hand.put_down()
             self._notices.announce([message_id])
@@ -184,6 +189,7 @@ def work(name: str, queues: str) -> None:
     app, notices = celery_app(in_force), Notices(in_force.redis_url)
     registry = routing.load(in_force.handlers)
     warm(_OFTEN_SENT)
+    garbage.spare_loaded()
     in_hand = InHand(in_force.var / f"{name}.in-hand")
     drainer = Drainer(Database(in_force.database_url), registry, Dispatcher(app, in_force), notices, in_hand, in_force)
     drainer.take_over()

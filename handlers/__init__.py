@@ -13,6 +13,7 @@
    tried again on the schedule of the setting `retry_schedule`.
 5. What several events have in common is in `handlers/rules/`: a handler that changes an order calls
    `rules.orders.follow` once it has kept it, so that what follows from the change happens whichever event brought it.
+   What handlers look up by `Records.find_own` is named beforehand in `foresight.py`: it is read for many at once.
 6. Put one payload per case into `tests/messages/` (`event__variant.json`), and a test beside the others in
    `tests/handlers/`.
 

@@ -1,11 +1,12 @@
 """`make bench`: what the real gateway does in a second, and how long each message takes; beside the floor.
 
     python -m tests.bench [--databases sqlite,postgresql] [--formats json,xml] [--sizes small,medium]
-                          [--connections 1,16] [--seconds 5] [--deliveries 2000]
+                          [--connections 1,16] [--seconds 5] [--deliveries 2000] [--replay 20000]
 
 Every message is a new order (a new Task), posted synchronously to `fhir-gateway run`; the clients share the machine
 with it. The floor, measured in the same run, is what no gateway can do without: parsing the same bytes and one durable
-commit of them, one message at a time. What is delivered in a second comes last: `tests.bench_deliveries`.
+commit of them, one message at a time. What is delivered in a second, and what is replayed, comes last:
+`tests.bench_deliveries`, `tests.bench_replay`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from rich.table import Table
 
 from gateway.fhir import formats
 from gateway.store.database import Database
-from tests import bench_deliveries, live
+from tests import bench_deliveries, bench_replay, live
 from tests.bench_load import FORMATS, SIZES, Clients, Load, template
 from tests.live import Gateway, Kind
 
@@ -146,6 +147,7 @@ def main() -> None:
     arguments.add_argument("--connections", type=_list(int), default=[1, 16])
     arguments.add_argument("--seconds", type=float, default=5.0)
     arguments.add_argument("--deliveries", type=int, default=2000)
+    arguments.add_argument("--replay", type=int, default=bench_replay.MESSAGES)
     given = arguments.parse_args()
     console = Console(width=140)
     shown = table()
@@ -155,6 +157,9 @@ def main() -> None:
     console.print(shown)
     if given.deliveries:
         console.print(bench_deliveries.bench(given.databases, given.deliveries))
+    if given.replay:
+        for replayed in bench_replay.bench(given.databases, given.replay, bench_replay.MEMORY, given.seconds):
+            console.print(replayed)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The servers start once a session (once a process under xdist), when the first test asks for them.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,22 @@ from tests import services, validity
 
 if TYPE_CHECKING:
     from gateway.store.database import Database
+    from tests.live import Gateway
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT.parent / "shared" / "corpus"
 DATABASES = ("sqlite", "postgresql")
+ON_EACH_DATABASE = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+"""For a test of what happens at once, where the database decides, among those that have only one."""
 
 Flask.test_client_class = validity.JudgingClient
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the collector need not look through them, now or ever again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -95,11 +106,13 @@ def postgres_with_schema(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database with the schema in it, on each of DATABASES in turn.
+    """An empty database with the schema in it, on each of DATABASES in turn."""
+    yield from fresh_database(request.param, request, tmp_path)
 
-    At the end, every reply kept in it must be valid.
-    """
-    if request.param == "sqlite":
+
+def fresh_database(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database with the schema in it, one of DATABASES; at the end, every reply kept in it must be valid."""
+    if name == "sqlite":
         with services.sqlite_database(tmp_path, request.getfixturevalue("sqlite_template")) as url:
             yield url
             validity.assert_outbox_valid(url)
@@ -118,6 +131,15 @@ def database(database_url: str) -> Iterator["Database"]:
     made = Database(database_url)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def whole_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Gateway"]:
+    """A whole gateway that nobody has set anything of but how many processes it has; who shares it leaves it well."""
+    from tests import live
+
+    with live.gateway(tmp_path_factory.mktemp("whole") / "var", web_processes=1, worker_processes=1) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -30,13 +30,14 @@ FHIR_JSON, FHIR_XML = "application/fhir+json", "application/fhir+xml"
 TRIAL_HANDLERS = ("handlers", "tests.trial_handlers")
 GRACE = 12.0
 
-Kind = Literal["web", "web-worker", "worker", "deliverer", "sweep", "broker", "supervisor"]
+Kind = Literal["web", "web-worker", "worker", "deliverer", "replayer", "sweep", "broker", "supervisor"]
 # A part of the command line that tells each kind of process, the first that fits.
 _KINDS: Mapping[str, Kind] = {
     "valkey-server": "broker",
     "gunicorn": "web",
     "gateway.worker": "worker",
     "gateway.delivering": "deliverer",
+    "gateway.replaying": "replayer",
     "gateway sweep": "sweep",
     "gateway run": "supervisor",
     "gateway worker": "supervisor",
@@ -151,16 +152,22 @@ class Gateway:
         """The end of what the programs wrote."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:]) if self.log.exists() else ""
 
+    def command(self, *words: str, **popen: Any) -> subprocess.Popen[bytes]:
+        """A command of `fhir-gateway` beside the gateway, with its settings: a child that the caller waits for."""
+        return subprocess.Popen([sys.executable, "-m", "gateway", *words], cwd=ROOT, env=self._environment, **popen)
+
     def close(self) -> None:
         self._client.close()  # first: a web server that stops waits for connections that are kept
         self.stop()
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        own = {f"GATEWAY_{setting.upper()}": _written(value) for setting, value in self._settings.items()}
+        return {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")} | own
+
     def _start(self, name: str) -> subprocess.Popen[bytes]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-        environment |= {f"GATEWAY_{setting.upper()}": _written(value) for setting, value in self._settings.items()}
-        command = [sys.executable, "-m", "gateway", *name.split()]
         with self.log.open("ab") as log:
-            return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+            return self.command(*name.split(), stdout=log, stderr=log, start_new_session=True)
 
 
 @contextmanager

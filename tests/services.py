@@ -24,7 +24,7 @@ import psycopg
 import redis
 
 from gateway import broker
-from gateway.store import schema
+from gateway.store import replay_schema
 
 DEADLINE = 30.0
 QUICK = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
@@ -90,8 +90,16 @@ def empty(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
-        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
+        names = [table.name for table in reversed(replay_schema.metadata.sorted_tables)]
+        filled = connection.execute(f"SELECT {', '.join(f'EXISTS (SELECT FROM {name})' for name in names)}".encode())
+        [is_filled] = filled.fetchall()
+        # TRUNCATE makes new files for every table and index: of a few rows, it takes three times as long.
+        for name in (name for name, some in zip(names, is_filled, strict=True) if some):
+            connection.execute(f"DELETE FROM {name}".encode())
+        connection.execute(
+            "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false)"
+            " FROM pg_sequences WHERE last_value IS NOT NULL"
+        )
 
 
 @contextmanager

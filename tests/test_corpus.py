@@ -1,33 +1,24 @@
 """Real messages of many senders, and files that are none: whatever is posted gets an answer that is valid FHIR."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from gateway.fhir import formats
-from tests import live
 from tests.live import FHIR_JSON, FHIR_XML, Gateway
 
 MEDIA_TYPES = {".json": FHIR_JSON, ".xml": FHIR_XML}
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with live.gateway(tmp_path_factory.mktemp("corpus"), web_processes=1, worker_processes=1) as started:
-        yield started
-
-
-def test_every_file_of_the_corpus_gets_a_valid_answer(gateway: Gateway, corpus: Path) -> None:
+def test_every_file_of_the_corpus_gets_a_valid_answer(whole_gateway: Gateway, corpus: Path) -> None:
     files = sorted(path for path in corpus.rglob("*") if path.suffix in MEDIA_TYPES)
     counts: Counter[str] = Counter()
     wrong: list[str] = []
     for path in files:
         try:
-            answer = gateway.post(path.read_bytes(), MEDIA_TYPES[path.suffix])
+            answer = whole_gateway.post(path.read_bytes(), MEDIA_TYPES[path.suffix])
             counts[outcome(answer, MEDIA_TYPES[path.suffix])] += 1
         except AssertionError as error:
             wrong.append(f"{path.relative_to(corpus)}: {error}")

@@ -12,7 +12,8 @@ import pytest
 from gateway.cli.demo import PAYLOADS, WALK, Step, WrongAnswerError, check, compact, payload
 from gateway.fhir import json, xml
 from tests.conftest import ROOT
-from tests.running import command, running
+from tests.live import Gateway
+from tests.running import command
 from tests.services import free_port
 from tests.validity import assert_valid
 
@@ -53,16 +54,14 @@ def impostor() -> Iterator[int]:
         server.shutdown()
 
 
-def test_the_demo_walks_to_the_end_again_and_again_on_the_gateway_that_runs(tmp_path: Path) -> None:
-    with running(tmp_path / "var") as gateway:
-        port = int(gateway.url.rpartition(":")[2])
-        for _ in range(2):
-            done = demo(port)
-            assert done.returncode == 0, done.stderr
-            assert f"Talking to the gateway at {gateway.url}/fhir/$process-message" in done.stdout
-            for step in WALK:
-                assert step.title in done.stdout
-            assert "Every answer was as it should be." in done.stdout
+def test_the_demo_walks_to_the_end_again_and_again_on_the_gateway_that_runs(whole_gateway: Gateway) -> None:
+    for _ in range(2):
+        done = demo(whole_gateway.port)
+        assert done.returncode == 0, done.stderr
+        assert f"Talking to the gateway at {whole_gateway.endpoint}" in done.stdout
+        for step in WALK:
+            assert step.title in done.stdout
+        assert "Every answer was as it should be." in done.stdout
 
 
 def test_without_a_gateway_the_demo_starts_one_of_its_own_and_leaves_nothing_behind(tmp_path: Path) -> None:

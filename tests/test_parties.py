@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from gateway import made
 from gateway.errors import Refused
 from gateway.fhir.message import Message
 from gateway.fhir.policy.model import Role
@@ -61,7 +62,7 @@ class Gateway:
         with self._database.transaction() as connection:
             records = Records(message, connection, message.received_at, OURSELVES.base_url, self._terms)
             seen = look(message, records)
-            records.flush(connection, received.message_id)
+            made.keep(connection, [records.made(received.message_id)])
         return seen
 
     def keep(self, bundle: Resource) -> None:

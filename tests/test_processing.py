@@ -15,6 +15,7 @@ from gateway.errors import Issue, Refused
 from gateway.fhir import json
 from gateway.fhir import message as fhir
 from gateway.fhir.message import Message, Ourselves
+from gateway.performing import Effects, Performed, Performer, keep
 from gateway.processing import Processor
 from gateway.receiving import Received, receive
 from gateway.records import Records
@@ -232,6 +233,57 @@ def test_of_messages_processed_together_each_fails_by_itself(make: Make) -> None
     assert [outcomes[one.message_id] for one in received] == ["ok", "failed", "fatal-error"] * 2
     assert gateway.count(schema.resource) == 2
     assert gateway.count(schema.outbox) == 4
+
+
+def test_messages_processed_together_that_write_the_same_come_one_after_the_other(make: Make) -> None:
+    calls: list[str] = []
+
+    def counts(message: Message, records: Records) -> Reply:
+        calls.append(message.header_id or "")
+        return keeps(message, records)
+
+    gateway = make(counts)
+    received = [gateway.receive(order_for_patient(str(n))) for n in range(6)]
+    heads = gateway.processor.find_due([one.lane for one in received])
+    assert [one.outcome for one in gateway.processor.process(heads)] == ["ok"] * 6
+    assert gateway.count(schema.resource) == 7
+    assert len(calls) == 6 + 5
+
+
+def test_what_a_message_relies_on_and_another_changes_is_read_anew(make: Make) -> None:
+    def relies(message: Message, records: Records) -> Reply:
+        entry = message.focus("Task")[0]
+        patient = records.follow(entry.resource["for"], entry)
+        if patient is not None:
+            text = f"after {patient.version}"
+            records.update(patient, patient.resource | {"text": {"status": "generated", "div": text}})
+        return Reply((records.keep(entry),))
+
+    gateway = make(relies)
+    assert gateway.process(gateway.receive(order_for_patient("0"))) == "ok"
+    received = [gateway.receive(order_for_patient(str(n))) for n in range(1, 4)]
+    heads = gateway.processor.find_due([one.lane for one in received])
+    assert [one.outcome for one in gateway.processor.process(heads)] == ["ok"] * 3
+    with gateway.database.reading() as connection:
+        versions = sa.select(sa.func.max(schema.resource.c.version)).where(schema.resource.c.type == "Patient")
+        assert connection.scalar(versions) == 4
+
+
+@pytest.mark.parametrize(("effects", "state", "is_due"), [("hold", "held", True), ("suppress", "answered", False)])
+def test_what_comes_of_a_replay_is_held_or_not_sent_as_chosen(
+    make: Make, effects: Effects, state: str, is_due: bool
+) -> None:
+    gateway = make(keeps)
+    received = gateway.receive(Sender().write("x", task("1")), later=True, reply_to="http://hospital.example")
+    performer = Performer(gateway.database, gateway.registry, OURSELVES, Checking(Settings()), TERMS)
+    [performed] = performer.perform(gateway.processor.find_due([received.lane]), replayed="apply")
+    assert isinstance(performed, Performed)
+    assert [kept.resource_type for _, kept in performed.changes] == ["Task"]
+    with gateway.database.transaction() as connection:
+        keep(connection, [(performed, received.message_id)], effects=effects, replay_id=7)
+    with gateway.database.reading() as connection:
+        row = connection.execute(sa.select(schema.outbox)).one()
+    assert (row.state, row.due_at is not None, row.replay_id) == (state, is_due, 7)
 
 
 @pytest.mark.parametrize("text", ["with a NUL \0 in it", "with half a character \ud800 in it", "long " * 5000])

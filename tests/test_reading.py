@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway import made
 from gateway.errors import Conflict
 from gateway.kept import Kept
 from gateway.receiving import receive
@@ -55,7 +56,7 @@ def carry_out(database: Database, work: Work) -> Callable[[], None]:
 
     def keep() -> None:
         with database.transaction() as writing:
-            records.flush(writing, received.message_id)
+            made.keep(writing, [records.made(received.message_id)])
 
     return keep
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from gateway import made
 from gateway.errors import NotAMessage
 from gateway.fhir import json
 from gateway.fhir.lanes import lane_keys
@@ -206,7 +207,7 @@ def kept_task(database: Database, bundle: dict[str, Any]) -> tuple[Received, Kep
     with database.transaction() as connection:
         records = Records(message, connection, message.received_at, OURSELVES.base_url, TERMS)
         kept = records.keep(message.focus()[0])
-        records.flush(connection, received.message_id)
+        made.keep(connection, [records.made(received.message_id)])
     return received, kept
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 import sqlalchemy as sa
 
+from gateway import made
 from gateway.errors import Conflict, Refused
 from gateway.fhir.message import Message, Ourselves
 from gateway.kept import Kept
@@ -35,7 +36,7 @@ def take(database: Database, bundle: dict[str, Any], work: Callable[[Message, Re
     with database.transaction() as connection:
         records = Records(message, connection, NOW, OURSELVES.base_url, TERMS)
         result = work(message, records)
-        records.flush(connection, received.message_id)
+        made.keep(connection, [records.made(received.message_id)])
     return result
 
 

@@ -13,10 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
+from tests import validity
+from tests.live import FHIR_JSON
+from tests.orders import Order, Resource
 from tests.running import Gateway, command, running, started
 from tests.services import eventually, free_port
 
-SMALL = {"GATEWAY_WEB_PROCESSES": "1", "GATEWAY_WORKER_PROCESSES": "1"}
+SMALL = {f"GATEWAY_{kind}_PROCESSES": "1" for kind in ("WEB", "WORKER", "REPLAY")}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,14 @@ def refused(environ: dict[str, str], *words: str) -> str:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def sent(gateway: Gateway, message: Resource) -> bytes:
+    """What the gateway answers to a message."""
+    with validity.client() as client:
+        answer = client.post(f"{gateway.url}/fhir/$process-message", json=message, headers={"Content-Type": FHIR_JSON})
+    assert answer.status_code == 200, answer.text
+    return answer.content
 
 
 def test_it_says_where_it_is_and_what_to_try(gateway: Gateway) -> None:
@@ -91,14 +102,6 @@ def test_a_second_one_on_the_same_port_is_refused(gateway: Gateway, tmp_path: Pa
     assert f"GATEWAY_PORT={int(port) + 1}" in said
 
 
-def test_a_second_one_with_its_own_port_and_directory_runs_beside_it(gateway: Gateway, tmp_path: Path) -> None:
-    directory = tmp_path / ("a-directory-whose-name-is-too-long-for-a-socket-" * 3)
-    with running(directory / "var", SMALL) as second:
-        assert gateway.is_ready()
-        assert second.is_ready()
-        assert second.stop(signal.SIGINT) == 0
-
-
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example.org"])
 def test_it_listens_to_this_machine_only(tmp_path: Path, host: str) -> None:
     result = CliRunner(env={"GATEWAY_VAR": str(tmp_path / "var"), "GATEWAY_HOST": host}).invoke(main, ["run"])
@@ -121,21 +124,30 @@ def test_a_database_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "The database postgresql+psycopg://gateway:***@127.0.0.1" in said
 
 
-def test_however_it_ends_nothing_is_left_and_it_starts_again_where_it_was(tmp_path: Path) -> None:
-    port = free_port()
-    with running(tmp_path / "var", SMALL, port) as first:
+def test_however_it_ends_nothing_is_left_and_it_starts_again_where_it_was(gateway: Gateway, tmp_path: Path) -> None:
+    """Beside another, with a port and a directory of its own; what was answered is answered alike ever after."""
+    port, directory = free_port(), tmp_path / ("a-directory-whose-name-is-too-long-for-a-socket-" * 3)
+    order = Order().new_order()
+    judged = validity.judged["reply"]
+    with running(directory / "var", SMALL, port) as first:
+        assert gateway.is_ready()
+        answer = sent(first, order)
         left = first.descendants()
-        assert len(left) == len(("broker", "worker", "deliverer", "sweep", "gunicorn", "its child"))
+        assert len(left) == len(("broker", "worker", "replayer", "deliverer", "sweep", "gunicorn", "its child"))
         began = time.monotonic()
         assert first.stop() == 0
         assert time.monotonic() - began < 30
         assert not any(process.is_running() for process in left)
-    with running(tmp_path / "var", SMALL, port) as second:
+    with running(directory / "var", SMALL, port) as second:
+        assert sent(second, order) == answer
         left = second.descendants()
         second.process.kill()
         eventually(lambda: not any(process.is_running() and process.status() != "zombie" for process in left), 5)
-    with running(tmp_path / "var", SMALL, port) as third:
-        assert third.stop() == 0
+    with running(directory / "var", SMALL, port) as third:
+        assert sent(third, order) == answer
+        assert third.stop(signal.SIGINT) == 0
+    reply_and_told = 2
+    assert validity.judged["reply"] - judged == 3 * reply_and_told
 
 
 def test_web_and_workers_run_apart_on_postgresql_and_redis(tmp_path: Path, postgres_url: str, redis_url: str) -> None:

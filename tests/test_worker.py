@@ -136,7 +136,7 @@ def test_a_handler_that_takes_too_long_is_a_failure(open_station: Open) -> None:
 
 def test_a_message_that_killed_its_worker_counts_as_failed(open_station: Open) -> None:
     station = open_station()
-    station.in_hand.take(station.receive("1").message_id)
+    station.in_hand.take(str(station.receive("1").message_id))
     station.drainer.take_over()
     assert station.states() == ["failed"]
     assert station.in_hand.find() is None
@@ -146,7 +146,7 @@ def test_a_message_that_kills_every_worker_is_set_aside(open_station: Open) -> N
     station = open_station(retry_schedule=(0.0, 0.0))
     poison, next_one = station.receive("1"), station.receive("1")
     for _ in range(3):
-        station.in_hand.take(poison.message_id)
+        station.in_hand.take(str(poison.message_id))
         station.drainer.take_over()
     station.drainer.drain([next_one.lane], QUEUE)
     assert station.states() == ["dead", "done"]
@@ -156,7 +156,7 @@ def test_a_worker_that_died_after_its_commit_harms_nothing(open_station: Open) -
     station = open_station()
     received = station.receive("1")
     station.drainer.drain([received.lane], QUEUE)
-    station.in_hand.take(received.message_id)
+    station.in_hand.take(str(received.message_id))
     station.drainer.take_over()
     assert station.states() == ["done"]
 
@@ -195,7 +195,7 @@ def test_the_sweep_passes_over_what_a_worker_has_in_hand(open_station: Open) -> 
         assert station.sweep(later=6) == 2
         return
     with station.database.transaction() as connection:
-        assert inbox.claim(connection, head, datetime.now(UTC))
+        assert inbox.claim(connection, [(head, datetime.now(UTC))])
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(station.sweep, 6).result(10) == 1
 

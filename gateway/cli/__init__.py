@@ -15,6 +15,8 @@ COMMANDS = {
     "db": "gateway.cli.db:db",
     "config": "gateway.cli.config:config",
     "deliveries": "gateway.cli.deliveries:deliveries",
+    "replay": "gateway.cli.replay:replay",
+    "export": "gateway.cli.export:export",
     "policies": "gateway.cli.policies:policies",
     "partners": "gateway.cli.partners:partners",
     "validate": "gateway.cli.validate:validate",

@@ -5,6 +5,9 @@ import os
 import shutil
 import socket
 import sys
+import warnings
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -19,6 +22,9 @@ WEB_GRACE, WORKER_GRACE, BROKER_GRACE = 4.5, 4.0, 1.0
 BACKLOG = 2048
 # Celery warns of root at each start, which is how containers run; a job here is a name in JSON, never a pickle.
 QUIET = "ignore:You're running the worker with superuser"
+# What workers, deliverer and sweep consist of, and the web server.
+OF_WORKERS = ("gateway.worker", "gateway.replay.work", "gateway.replaying", "gateway.delivering", "gateway.sweeping")
+OF_WEB = ("gateway.web.application", "gunicorn.app.wsgiapp")
 
 
 def load_settings() -> Settings:
@@ -45,21 +51,25 @@ def web() -> list[str]:
 def supervised_web(settings: Settings, listener: socket.socket) -> Stage:
     """The web server on a socket that the supervisor holds: while it is started again, callers wait in line."""
     command = [*web(), "--bind", f"fd://{listener.fileno()}"]
-    program = Program("web", command, files=[listener.fileno()], ready=_Answers(settings))
+    program = Program("web", command, files=[listener.fileno()], ready=_Answers(settings), main=_serve)
     return Stage([program], WEB_GRACE)
 
 
 def workers(settings: Settings, processes: int, role: str) -> Stage:
-    """So many workers, each a process that carries out one job at a time, a deliverer, and the sweep that watches them.
+    """So many workers, each a process that carries out one job at a time, a deliverer, workers of replays, and the
+    sweep that watches them.
 
     Their names are the same at the next start and nobody else's: those of another `role`, directory or machine differ.
     """
     place = hashlib.sha256(f"{socket.gethostname()}:{settings.var}".encode()).hexdigest()[:8]
     names = [f"{role}-{number}-{place}" for number in range(1, processes + 1)]
     deliverer = f"{role}-deliverer-{place}"
+    replayers = [f"{role}-replayer-{number}-{place}" for number in range(1, settings.replay_processes + 1)]
     watch = [*(word for name in names for word in ("--watch", name)), "--watch-deliverer", deliverer]
-    sweep = Program("sweep", [sys.executable, "-m", "gateway", "sweep", *watch])
+    watch += [word for name in replayers for word in ("--watch-replayer", name)]
+    sweep = Program("sweep", [sys.executable, "-m", "gateway", "sweep", *watch], main=_command)
     started = [_worker(settings, name, "gateway.worker", ",".join(settings.queue_names)) for name in names]
+    started += [_worker(settings, name, "gateway.replaying") for name in replayers]
     return Stage([*started, _worker(settings, deliverer, "gateway.delivering"), sweep], WORKER_GRACE)
 
 
@@ -67,7 +77,21 @@ def _worker(settings: Settings, name: str, module: str, *words: str) -> Program:
     mark = hanging(settings, name)
     mark.unlink(missing_ok=True)
     command = [sys.executable, "-m", module, name, *words]
-    return Program(name, command, {"PYTHONWARNINGS": QUIET}, healthy=lambda: not mark.exists())
+    main = partial(_work, module, name, *words)
+    return Program(name, command, {"PYTHONWARNINGS": QUIET}, healthy=lambda: not mark.exists(), main=main)
+
+
+def _work(module: str, *words: str) -> None:
+    warnings.filterwarnings(*QUIET.split(":"))  # type: ignore[arg-type]
+    import_module(module).work(*words)
+
+
+def _command() -> None:
+    import_module("gateway.cli").main(prog_name="fhir-gateway")
+
+
+def _serve() -> None:
+    import_module("gunicorn.app.wsgiapp").run()
 
 
 def hanging(settings: Settings, name: str) -> Path:

@@ -21,6 +21,7 @@ from gateway.partners.directory import Directory, OutdatedError, UnknownPartnerE
 from gateway.partners.files import Found
 from gateway.settings import Settings, SettingsError
 from gateway.store.database import Database
+from gateway.terms import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Registry:
     settings: Settings
     database: Database
     directory: Directory
+    standing: Standing
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def opened(given: Settings | None = None) -> Iterator[Registry]:
         database.check()
         registered = terms.Registered(in_force, database)
         registered.open()
-        yield Registry(in_force, database, registered.directory)
+        yield Registry(in_force, database, registered.directory, registered)
     except (SettingsError, UnknownPartnerError, OutdatedError, UnknownKeyError) as error:
         raise click.ClickException(str(error)) from None
     except Conflict:

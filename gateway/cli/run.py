@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from gateway import forking
 from gateway.cli import programs
 from gateway.cli.db import upgrade_database
 from gateway.logs import set_up_logs
@@ -32,6 +33,7 @@ def run() -> None:
         with only_one(in_force.var / "run.lock"), programs.listener(in_force) as listener:
             programs.empty_metrics(in_force, "run")
             upgrade_database(in_force)
+            forking.prepare(*programs.OF_WORKERS, *programs.OF_WEB)
             stages = [
                 *_broker_stage(in_force),
                 programs.workers(in_force, in_force.worker_processes, "run"),

@@ -13,8 +13,6 @@ from typing import Any
 from gateway.fhir import json
 from gateway.fhir.json import Resource
 
-_EMPTY = (b'""', b"[]", b"{}")
-
 
 def without_empty(resource: Resource) -> Resource:
     """The resource without what is empty, and without what is empty when that is gone; the rest in its order.
@@ -23,7 +21,17 @@ def without_empty(resource: Resource) -> Resource:
     Where nothing is empty, it is the resource itself: this is found out at a fraction of the cost.
     """
     written = json.serialize(resource)
-    return _filled(resource) if any(empty in written for empty in _EMPTY) else resource
+    return _filled(resource) if _may_have_empty(written) else resource
+
+
+def written_without_empty(resource: Resource) -> bytes:
+    """As `json.serialize` of `without_empty`, at the cost of one of them where nothing is empty."""
+    written = json.serialize(resource)
+    return json.serialize(_filled(resource)) if _may_have_empty(written) else written
+
+
+def _may_have_empty(written: bytes) -> bool:
+    return b'""' in written or b"[]" in written or b"{}" in written
 
 
 def _filled(element: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gateway.fhir.versions.telling import find_header
 
 Resource = dict[str, Any]
 ResponseCode = Literal["ok", "transient-error", "fatal-error"]
+Replayed = Literal["apply", "reprocess", "dry-run"]
 
 _HEADER = "Bundle.entry[0].resource"
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -67,7 +68,7 @@ class Message:
     focus is to be new. `partner` is the name of the partner that has proved to be its sender. In a dialect that is not
     the gateway's own, `sent` is what was sent, of which `bundle` is the translation; `refusal` is why there is none;
     one that `skips` comes of a network that has not all the states in between, and of one that does not `hold` nothing
-    waits for an order that is not known.
+    waits for an order that is not known. `replayed` is how one that an operator puts through again is carried out.
     """
 
     bundle: Resource
@@ -87,6 +88,7 @@ class Message:
     refusal: Sequence[Issue] = ()
     skips: bool = False
     holds: bool = True
+    replayed: Replayed | None = None
 
     @property
     def identifier(self) -> tuple[str, str] | None:
@@ -263,7 +265,8 @@ def _find_header(bundle: Resource) -> tuple[Resource | None, list[Issue]]:
         return None, [Issue("invalid", text, str(kind) if isinstance(kind, str) else None)]
     issues = []
     if bundle.get("type") != "message":
-        text = f"The Bundle's type is {_shown(bundle.get('type'))}; a message has the type message."
+        shown = _text(bundle.get("type"))[:40] or "missing"
+        text = f"The Bundle's type is {shown}; a message has the type message."
         issues.append(Issue("value", text, "Bundle.type"))
     entries = _list(bundle.get("entry"))
     header = _dict(_dict(entries[0] if entries else None).get("resource"))
@@ -393,7 +396,3 @@ def _dict(value: Any) -> Resource:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _shown(value: Any) -> str:
-    return value[:40] if isinstance(value, str) else "missing"

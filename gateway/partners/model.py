@@ -119,6 +119,9 @@ class Partner:
     checking: tuple[tuple[str, Level], ...] = ()
     contact: Contact = Contact()
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def names(self) -> Names:
         return frozenset((*self.identifiers, *self.endpoints))
@@ -141,10 +144,12 @@ class Partners:
     partners: tuple[Partner, ...] = ()
     _by_name: Mapping[str, Partner] = field(init=False, repr=False, compare=False)
     _called: Mapping[str, Partner] = field(init=False, repr=False, compare=False)
+    _names: Mapping[str, Names] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {name: partner for partner in self.partners for name in partner.names})
         object.__setattr__(self, "_called", {partner.name: partner for partner in self.partners})
+        object.__setattr__(self, "_names", {partner.name: partner.names for partner in self.partners})
 
     def called(self, name: str) -> Partner | None:
         """The partner that is registered as `name`."""
@@ -152,19 +157,31 @@ class Partners:
 
     def all(self, names: Iterable[str]) -> frozenset[Partner]:
         """The partners that have these names."""
-        return frozenset(self._by_name[name] for name in names if name in self._by_name)
+        by_name = self._by_name
+        return frozenset([by_name[name] for name in names if name in by_name])
 
     def find(self, names: Iterable[str]) -> Partner | None:
         """The one partner that has some of these names; None where there is none, and where there are several."""
-        found = self.all(names)
-        return next(iter(found)) if len(found) == 1 else None
+        return self._only(names)[0]
 
     def recognise(self, names: Names) -> Names:
         """What a party with these names is known by: a partner by what is registered, another party by all of them.
 
         Who has names of two partners is neither of them, and known by nothing.
         """
-        found = self.all(names)
-        if not found:
-            return names
-        return next(iter(found)).names if len(found) == 1 else frozenset()
+        partner, are_several = self._only(names)
+        if partner is not None:
+            return self._names[partner.name]
+        return frozenset() if are_several else names
+
+    def _only(self, names: Iterable[str]) -> tuple[Partner | None, bool]:
+        """The one partner that has some of these names, if it is one; and whether there are several."""
+        only: Partner | None = None
+        for name in names:
+            one = self._by_name.get(name)
+            if one is None or one is only:
+                continue
+            if only is not None:
+                return None, True
+            only = one
+        return only, False

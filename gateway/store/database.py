@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.array import ListDumper
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from gateway.errors import Conflict, DatabaseUnavailable
+from gateway.store.arrays import ArrayDumper
 from gateway.store.statements import execute
 from gateway.store.turns import Together, Turn
 
@@ -51,11 +53,14 @@ class Database:
         """
         with _own_errors(), self._turn, self._connection() as connection:
             execute(connection, self._begin).close()
+            self._held.is_open = True
             try:
                 yield connection
             except BaseException:
                 execute(connection, "ROLLBACK").close()
                 raise
+            finally:
+                self._held.is_open = False
             execute(connection, "COMMIT").close()
 
     def attempt(self, work: Callable[[Connection], T], times: int = 5) -> T:
@@ -85,17 +90,19 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """The connection that the thread keeps, until something goes wrong with it."""
+        """The connection that the thread keeps, until something goes wrong with it; a transaction keeps its own."""
         connection: Connection | None = getattr(self._held, "connection", None)
+        is_in_transaction = getattr(self._held, "is_open", False)
         if connection is None:
             self._held.connection = connection = self._engine.connect()
             self._opened.add(connection)
         try:
             yield connection
         except BaseException:
-            self._held.connection = None
-            self._opened.discard(connection)
-            connection.close()
+            if not is_in_transaction:
+                self._held.connection = None
+                self._opened.discard(connection)
+                connection.close()
             raise
 
     def check(self) -> None:
@@ -136,7 +143,14 @@ _OURS: dict[str, Any] = {
 
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(url.set(drivername="postgresql+psycopg"), **_OURS)
+    engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), **_OURS)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection, _record) -> None:  # type: ignore[no-untyped-def]
+        for dumper in (ArrayDumper, ListDumper):  # the last is used where a statement does not ask for binary
+            connection.adapters.register_dumper(list, dumper)
+
+    return engine
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:

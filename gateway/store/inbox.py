@@ -6,19 +6,20 @@ States: `new`; `failed` (its handler crashed, it is tried again when due); `done
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import sqlalchemy as sa
 
-from gateway.errors import Conflict
-from gateway.store.schema import DEAD, REPLY, WAITING, lane_key, message, outbox
-from gateway.store.statements import Statement, insert, many
+from gateway.store.schema import DEAD, REPLY, WAITING, message, outbox
+from gateway.store.statements import Clause, Given, Rows, Statement, insert, looked_up, many
 
 State = Literal["new", "failed", "done", "dead"]
 _WAITS = sa.text(f"message.{WAITING}")
+_IS_REPLY = sa.text(f"outbox.{REPLY}")
+_KEYS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class Arrival:
     manner: str | None = None
     recipient: str | None = None
     state: State = "new"
+    error: str | None = None
+    replay_id: int | None = None
+    replay_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Progress:
     http_status: int | None = None
 
 
-_ARRIVAL = (*Arrival.__slots__, "due_at", "nudged_at", "done_at")
+_ARRIVAL = (*Arrival.__slots__, "first_error", "due_at", "nudged_at", "done_at")
 _ADD = Statement(
     lambda name: (
         insert(message, name)
@@ -117,13 +121,15 @@ def add(connection: sa.Connection, arrival: Arrival) -> int | None:
     """Keeps a message; returns its id, or None when one of its keys is there already (seen before).
 
     The transaction has the end of the lane to itself. PostgreSQL gives out ids before it commits: a message could else
-    become visible behind one that is being processed already, and be processed beside it.
+    become visible behind one that is being processed already, and be processed beside it. What a replay carries out in
+    the same transaction never waits.
     """
-    if connection.dialect.name == "postgresql":
+    if connection.dialect.name == "postgresql" and arrival.replay_id is None:
         _HOLD_END.run(connection, {"lane": arrival.lane})
     values = {name: getattr(arrival, name) for name in Arrival.__slots__}
     moment = arrival.received_at
     values |= {"due_at": moment, "nudged_at": moment, "done_at": moment if arrival.state == "done" else None}
+    values["first_error"] = arrival.error
     added = _ADD.run(connection, values)
     return added[0][0] if added else None
 
@@ -147,41 +153,49 @@ def find_wrapping(connection: sa.Connection, bundle_key: bytes, body: bytes) -> 
     return connection.execute(found).scalar_one_or_none()
 
 
-_LANES = many(
-    lambda number, _name: sa.select(lane_key.c.digest, lane_key.c.lane).where(
-        lane_key.c.digest.in_([sa.bindparam(f"digest_{n}") for n in range(number)])
-    )
-)
-_ADD_LANES = many(
-    lambda number, name: (
-        insert(lane_key, name)
-        .values([{"digest": sa.bindparam(f"digest_{n}"), "lane": sa.bindparam("lane")} for n in range(number)])
-        .on_conflict_do_nothing()
-        .returning(lane_key.c.digest)
-    )
-)
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message that holds a key; `outcome` is its state, or when it is done the code of its reply.
 
-
-def join_lane(connection: sa.Connection, digests: Sequence[bytes]) -> str:
-    """The lane of a Task known by any of these keys; the keys without a lane join it. Raises Conflict.
-
-    Two lanes that turn out to be one Task's stay two: what was received before cannot be put in order any more, and a
-    Task that is found twice is refused when it is processed.
+    `response`: it is one itself, and has none.
     """
-    kept = dict(_find_lanes(connection, digests))
-    lane: str = min(kept.values(), default=digests[0].hex())
-    fresh = sorted(set(digests) - kept.keys())
-    if not fresh:
-        return lane
-    named = {f"digest_{n}": digest for n, digest in enumerate(fresh)}
-    if len(_ADD_LANES(len(fresh)).run(connection, {**named, "lane": lane})) < len(fresh):
-        raise Conflict("another message of the same Task was received first")
-    return lane
+
+    id: int
+    content_hash: bytes
+    outcome: str
 
 
-def _find_lanes(connection: sa.Connection, digests: Sequence[bytes]) -> list[tuple[bytes, str]]:
-    named = {f"digest_{n}": digest for n, digest in enumerate(digests)}
-    return [(digest, lane) for digest, lane in _LANES(len(digests)).run(connection, named)]
+_KNOWN = many(
+    lambda number, _name: (
+        sa.select(
+            message.c.bundle_key,
+            message.c.header_key,
+            message.c.id,
+            message.c.content_hash,
+            sa.case(
+                (message.c.state != "done", message.c.state), else_=sa.func.coalesce(outbox.c.response_code, "response")
+            ),
+        )
+        .select_from(message.outerjoin(outbox, sa.and_(outbox.c.message_id == message.c.id, _IS_REPLY)))
+        .where(
+            sa.or_(
+                message.c.bundle_key.in_([sa.bindparam(f"key_{n}") for n in range(number)]),
+                message.c.header_key.in_([sa.bindparam(f"key_{n}") for n in range(number)]),
+            )
+        )
+    )
+)
+
+
+def find_known(connection: sa.Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
+    """The messages that hold these keys."""
+    found: dict[bytes, Known] = {}
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        named = {f"key_{n}": key for n, key in enumerate(keys[start : start + _KEYS_AT_ONCE])}
+        for bundle_key, header_key, message_id, content_hash, outcome in _KNOWN(len(named)).run(connection, named):
+            one = Known(message_id, bytes(content_hash), outcome)
+            found |= {bytes(key): one for key in (bundle_key, header_key) if key is not None}
+    return found
 
 
 _HEADS = many(
@@ -214,23 +228,39 @@ def find_waiting(connection: sa.Connection, message_id: int) -> Waiting | None:
     return Waiting(*rows[0]) if rows else None
 
 
+def _claim(dialect: str, given: Given) -> Clause:
+    tried, done_at = given["attempts"], given["done_at"]
+    as_tried = sa.and_(message.c.id == given["id"], message.c.attempts == tried, _WAITS)
+    claimed = sa.update(message).values(state="done", done_at=done_at, error=None).returning(message.c.id)
+    if dialect == "sqlite":
+        return claimed.where(as_tried)
+    free = looked_up(sa.select(message.c.id).where(as_tried).with_for_update(skip_locked=True))
+    taken = sa.select(free.c.id, done_at).select_from(given["id"].table.join(free, sa.true())).cte("taken")
+    return claimed.values(done_at=taken.c.done_at).where(message.c.id == taken.c.id)
+
+
 _UNCLAIMED = (
     sa.select(message.c.id)
     .where(message.c.id == sa.bindparam("message_id"), message.c.attempts == sa.bindparam("tried"), _WAITS)
     .with_for_update(skip_locked=True)
 )
-_CLAIM = Statement(
+_CLAIM_ONE = Statement(
     sa.update(message)
     .where(message.c.id.in_(_UNCLAIMED))
     .values(state="done", done_at=sa.bindparam("now"), error=None)
     .returning(message.c.id)
 )
+_CLAIM = Rows([message.c.id, message.c.attempts, message.c.done_at], _claim, is_planned_once=False)
 
 
-def claim(connection: sa.Connection, head: Waiting, now: datetime) -> bool:
-    """Marks a message done, in the transaction that makes it so; False when another has it, or had it."""
-    values = {"message_id": head.id, "tried": head.attempts, "now": now}
-    return bool(_CLAIM.run(connection, values))
+def claim(connection: sa.Connection, heads: Iterable[tuple[Waiting, datetime]]) -> set[int]:
+    """Marks messages done, now, in the transaction that makes them so; returns the ids of those that no other has."""
+    rows = [(head.id, head.attempts, now) for head, now in heads]
+    if len(rows) == 1:
+        claimed = _CLAIM_ONE.run(connection, dict(zip(("message_id", "tried", "now"), rows[0], strict=True)))
+    else:
+        claimed = _CLAIM.returned(connection, rows)
+    return {message_id for (message_id,) in claimed}
 
 
 def note(connection: sa.Connection, message_id: int, text: str) -> None:
@@ -245,6 +275,7 @@ def fail(connection: sa.Connection, head: Waiting, cause: str, due_at: datetime 
         sa.update(message)
         .where(message.c.id == head.id, message.c.attempts == head.attempts, _WAITS)
         .values(state=state, attempts=head.attempts + 1, error=cause, due_at=due_at or head.due_at)
+        .values(first_error=sa.func.coalesce(message.c.first_error, cause))
     )
     return connection.execute(failed).rowcount == 1
 
@@ -256,7 +287,6 @@ _BEHIND_FAILED = sa.exists().where(
     sa.text(f"earlier.{WAITING}"),
     sa.literal_column("earlier.state = 'failed'"),
 )
-_IS_REPLY = sa.text(f"outbox.{REPLY}")
 _PROGRESS = Statement(
     sa.select(
         message.c.state,

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from operator import attrgetter
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from gateway.store.schema import QUEUED, TOLD, outbox, subscription_counter
-from gateway.store.statements import Insert, Statement, insert
+from gateway.store.statements import Insert, Statement, adding, insert
 
 Kind = Literal["reply", "message", "notification"]
 NOTIFICATION = "subscription-notification"
-State = Literal["answered", "due", "queued", "delivered", "dead"]
+State = Literal["answered", "due", "queued", "held", "delivered", "dead"]
 
 
 def _count_more(adding: Insert) -> sa.UpdateBase:
@@ -52,6 +53,7 @@ class Entry:
     event_code: str | None = None
     response_code: str | None = None
     http_status: int | None = None
+    replay_id: int | None = None
 
 
 _ADD = Statement(
@@ -69,6 +71,26 @@ def add(connection: sa.Connection, entry: Entry, due_at: datetime | None = None)
     due_at = (due_at or entry.created_at) if entry.state == "due" else None
     [(added,)] = _ADD.run(connection, {**values, "due_at": due_at})
     return int(added)
+
+
+_COLUMNS = (*Entry.__slots__, "due_at")
+_ADD_ALL = adding(outbox, *_COLUMNS)
+_values = attrgetter(*Entry.__slots__)
+_STATE, _REPLAY_ID, _LANE = map(_COLUMNS.index, ("state", "replay_id", "lane"))
+
+
+def add_all(
+    connection: sa.Connection, entries: Sequence[Entry], replay_id: int | None = None, *, is_held: bool = False
+) -> None:
+    """Keeps what is sent, in its order, at once; of a replay, held if so wished what would else be due or queued."""
+    rows: list[Sequence[Any]] = []
+    for entry in entries:
+        row = [*_values(entry), entry.created_at if entry.state == "due" else None]
+        row[_LANE], row[_REPLAY_ID] = entry.lane or entry.header_id, replay_id or entry.replay_id
+        if is_held and entry.state in ("due", "queued"):
+            row[_STATE] = "held"
+        rows.append(row)
+    _ADD_ALL.run(connection, rows)
 
 
 def count_events(connection: sa.Connection, party: str, more: int) -> int:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from gateway.errors import Conflict
 from gateway.store.schema import resource, resource_key, resource_version
-from gateway.store.statements import Insert, Statement, insert, many
+from gateway.store.statements import Among, Clause, Given, Rows, Statement, adding, insert, looked_up
 
-_AT_ONCE = 100
 _ORDINAL_BITS = 20
 
 
@@ -30,15 +28,33 @@ class Row:
     due_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version as it is written: made by a message, now."""
+
+    row: Row
+    message_id: int
+    now: datetime
+
+
 _CURRENT = sa.and_(resource_version.c.resource_id == resource.c.id, resource_version.c.version == resource.c.version)
 _COLUMNS = (*(resource.c[name] for name in ("id", "type", "version", "sender", "number")), resource_version.c.content)
-_BY_KEYS = many(
-    lambda number, _name: (
+_BY_KEYS = Among(
+    resource_key.c.digest,
+    lambda is_one: (
         sa.select(resource_key.c.digest, *_COLUMNS)
         .join_from(resource_key, resource, resource.c.id == resource_key.c.resource_id)
         .join(resource_version, _CURRENT)
-        .where(resource_key.c.digest.in_([sa.bindparam(f"digest_{n}") for n in range(number)]))
-    )
+        .where(is_one)
+    ),
+)
+_HOLDERS = Among(
+    resource_key.c.digest,
+    lambda is_one: (
+        sa.select(resource_key.c.digest, resource.c.id, resource.c.version)
+        .join_from(resource_key, resource, resource.c.id == resource_key.c.resource_id)
+        .where(is_one)
+    ),
 )
 _BY_ID = Statement(
     sa.select(*_COLUMNS).join(resource_version, _CURRENT).where(resource.c.id == sa.bindparam("resource_id"))
@@ -50,13 +66,7 @@ _AS_CREATED = Statement(
         resource_version.c.version == sa.literal_column("1"),
     )
 )
-_BY_IDS = many(
-    lambda number, _name: (
-        sa.select(*_COLUMNS)
-        .join(resource_version, _CURRENT)
-        .where(resource.c.id.in_([sa.bindparam(f"id_{n}") for n in range(number)]))
-    )
-)
+_BY_IDS = Among(resource.c.id, lambda is_one: sa.select(*_COLUMNS).join(resource_version, _CURRENT).where(is_one))
 
 
 def number_of(message_id: int, ordinal: int) -> int:
@@ -71,11 +81,12 @@ def message_of(number: int) -> int:
 
 def find_by_keys(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, Row]:
     """The resources known by these keys."""
-    found: dict[bytes, Row] = {}
-    for start in range(0, len(digests), _AT_ONCE):
-        named = {f"digest_{n}": digest for n, digest in enumerate(digests[start : start + _AT_ONCE])}
-        found |= {row[0]: Row(*row[1:]) for row in _BY_KEYS(len(named)).run(connection, named)}
-    return found
+    return {row[0]: Row(*row[1:]) for row in _BY_KEYS.run(connection, digests)}
+
+
+def find_holders(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, tuple[str, int]]:
+    """The resources known by these keys: each one's id and current version."""
+    return {digest: (resource_id, version) for digest, resource_id, version in _HOLDERS.run(connection, digests)}
 
 
 def find(connection: sa.Connection, resource_type: str, resource_id: str) -> Row | None:
@@ -91,145 +102,85 @@ def find_as_created(connection: sa.Connection, resource_id: str) -> bytes:
 
 def find_by_ids(connection: sa.Connection, ids: Sequence[str]) -> list[Row]:
     """The resources of these ids that there are."""
-    found: list[Row] = []
-    for start in range(0, len(ids), _AT_ONCE):
-        named = {f"id_{n}": resource_id for n, resource_id in enumerate(ids[start : start + _AT_ONCE])}
-        found += [Row(*row) for row in _BY_IDS(len(named)).run(connection, named)]
-    return found
+    return [Row(*row) for row in _BY_IDS.run(connection, ids)]
 
 
-_VERSIONS_HELD = many(
-    lambda number, _name: (
-        sa.select(resource.c.id, resource.c.version)
-        .where(resource.c.id.in_([sa.bindparam(f"id_{n}") for n in range(number)]))
-        .order_by(resource.c.id)
-        .with_for_update(read=True)
-    )
+_VERSIONS_HELD = Among(
+    resource.c.id,
+    lambda is_one: sa.select(resource.c.id, resource.c.version).where(is_one).with_for_update(read=True),
+    in_order=True,
 )
 
 
 def hold_versions(connection: sa.Connection, ids: Sequence[str]) -> dict[str, int]:
-    """The current versions of resources, which nobody changes before the transaction has ended."""
-    named = {f"id_{n}": resource_id for n, resource_id in enumerate(ids)}
-    return dict(_VERSIONS_HELD(len(named)).run(connection, named)) if named else {}
+    """The current versions of resources, which nobody changes before the transaction has ended; taken in this order."""
+    return dict(_VERSIONS_HELD.run(connection, ids))
 
 
-_BY_NUMBERS = many(
-    lambda number, _name: (
-        sa.select(*_COLUMNS)
-        .join(resource_version, _CURRENT)
-        .where(resource.c.number.in_([sa.bindparam(f"number_{n}") for n in range(number)]))
-    )
+_BY_NUMBERS = Among(
+    resource.c.number, lambda is_one: sa.select(*_COLUMNS).join(resource_version, _CURRENT).where(is_one)
 )
 
 
 def find_by_numbers(connection: sa.Connection, numbers: Sequence[int]) -> list[Row]:
     """The resources with these numbers, in the order of the numbers given."""
-    found: dict[int, Row] = {}
-    for start in range(0, len(numbers), _AT_ONCE):
-        named = {f"number_{n}": number for n, number in enumerate(numbers[start : start + _AT_ONCE])}
-        found |= {row[4]: Row(*row) for row in _BY_NUMBERS(len(named)).run(connection, named)}
+    found: dict[int, Row] = {row[4]: Row(*row) for row in _BY_NUMBERS.run(connection, numbers)}
     return [found[number] for number in numbers if number in found]
 
 
-_NEW = many(
-    lambda number, _name: sa.insert(resource).values(
-        [
-            {
-                **_numbered("id", "type", "sender", "number", "due_at", number=n),
-                "version": sa.literal_column("1"),
-                "updated_at": sa.bindparam("updated_at"),
-            }
-            for n in range(number)
-        ]
-    )
-)
-_VERSIONS = many(
-    lambda number, _name: sa.insert(resource_version).values(
-        [
-            {
-                **_numbered("resource_id", "version", "content", number=n),
-                "message_id": sa.bindparam("message_id"),
-                "updated_at": sa.bindparam("updated_at"),
-            }
-            for n in range(number)
-        ]
-    )
-)
-_ADVANCE = Statement(
-    sa.update(resource)
-    .where(resource.c.id == sa.bindparam("resource_id"), resource.c.version == sa.bindparam("before"))
-    .values(
-        version=resource.c.version + sa.literal_column("1"),
-        updated_at=sa.bindparam("updated_at"),
-        due_at=sa.bindparam("due_at"),
-    )
-    .returning(resource.c.version)
-)
-_ADD_KEYS = many(
-    lambda number, _name: sa.insert(resource_key).values(
-        [_numbered("digest", "resource_id", number=n) for n in range(number)]
-    )
-)
+_NEW = adding(resource, "id", "type", "version", "sender", "number", "updated_at", "due_at")
+_VERSIONS = adding(resource_version, "resource_id", "version", "content", "message_id", "updated_at")
+_ADD_KEYS = adding(resource_key, "digest", "resource_id")
 
 
-def _numbered(*names: str, number: int) -> dict[str, sa.BindParameter[Any]]:
-    return {name: sa.bindparam(f"{name}_{number}") for name in names}
+def _advance(dialect: str, given: Given) -> Clause:
+    """PostgreSQL takes the rows in the order given, and only then changes them."""
+    changes = {name: given[name] for name in ("version", "updated_at", "due_at")}
+    is_next = sa.and_(resource.c.id == given["id"], resource.c.version == given["version"] - sa.literal_column("1"))
+    if dialect == "sqlite":
+        return sa.update(resource).where(is_next).values(changes)
+    place: sa.ColumnClause[str] = sa.literal_column("resource.ctid")
+    free = looked_up(sa.select(place.label("place")).select_from(resource).where(is_next).with_for_update())
+    taken = sa.select(free.c.place, *given.values()).select_from(given["id"].table.join(free, sa.true()))
+    held = taken.cte("held").prefix_with("MATERIALIZED", dialect="postgresql")
+    return sa.update(resource).where(place == held.c.place).values({name: held.c[name] for name in changes})
 
 
-def _move_key(adding: Insert) -> sa.Insert:
-    values = adding.values(digest=sa.bindparam("digest"), resource_id=sa.bindparam("resource_id"))
-    return values.on_conflict_do_update(index_elements=["digest"], set_={"resource_id": adding.excluded.resource_id})
+def _move_key(dialect: str, given: Given) -> Clause:
+    names = ("digest", "resource_id")
+    moving = insert(resource_key, dialect)
+    moving = moving.values(given) if dialect == "sqlite" else moving.from_select(names, sa.select(*given.values()))
+    return moving.on_conflict_do_update(index_elements=["digest"], set_={"resource_id": moving.excluded.resource_id})
 
 
-_MOVE_KEY = Statement(lambda name: _move_key(insert(resource_key, name)))
+_ADVANCE = Rows([resource.c[name] for name in ("id", "version", "updated_at", "due_at")], _advance)
+_MOVE_KEYS = Rows([resource_key.c[name] for name in ("digest", "resource_id")], _move_key)
 
 
-def write(connection: sa.Connection, rows: Iterable[Row], message_id: int, now: datetime) -> None:
+def write(connection: sa.Connection, versions: Iterable[Version]) -> None:
     """Writes new versions, version 1 making the resource; in one order everywhere, so that no two wait for each other.
 
     Raises Conflict when another transaction wrote one of them first.
     """
-    ordered = sorted(rows, key=lambda row: row.id)
-    for start in range(0, len(ordered), _AT_ONCE):
-        _write(connection, ordered[start : start + _AT_ONCE], {"message_id": message_id, "updated_at": now})
-
-
-def _write(connection: sa.Connection, rows: Sequence[Row], common: dict[str, Any]) -> None:
-    values = dict(common)
-    new = [row for row in rows if row.version == 1]
-    for number, row in enumerate(new):
-        values |= {f"{name}_{number}": getattr(row, name) for name in ("id", "type", "sender", "number", "due_at")}
-    if new:
-        _NEW(len(new)).run(connection, values)
-    for number, row in enumerate(rows):
-        if row.version > 1:
-            _advance(connection, row, common["updated_at"])
-        values |= {
-            f"resource_id_{number}": row.id,
-            f"version_{number}": row.version,
-            f"content_{number}": row.content,
-        }
-    _VERSIONS(len(rows)).run(connection, values)
-
-
-def _advance(connection: sa.Connection, row: Row, now: datetime) -> None:
-    values = {"resource_id": row.id, "before": row.version - 1, "updated_at": now, "due_at": row.due_at}
-    if not _ADVANCE.run(connection, values):
-        raise Conflict(f"{row.type}/{row.id} was changed by another transaction")
+    ordered = sorted(versions, key=lambda one: one.row.id)
+    new = [one for one in ordered if one.row.version == 1]
+    changed = [(one.row.id, one.row.version, one.now, one.row.due_at) for one in ordered if one.row.version > 1]
+    _NEW.run(
+        connection,
+        [(r.id, r.type, r.version, r.sender, r.number, one.now, r.due_at) for one in new for r in (one.row,)],
+    )
+    if _ADVANCE.run(connection, changed) < len(changed):
+        raise Conflict("a resource was changed by another transaction")
+    _VERSIONS.run(
+        connection, [(one.row.id, one.row.version, one.row.content, one.message_id, one.now) for one in ordered]
+    )
 
 
 def add_identifiers(connection: sa.Connection, keys: dict[bytes, str]) -> None:
     """New business identifiers of resources. Raises Conflict where another transaction took one first."""
-    ordered = sorted(keys.items())
-    for start in range(0, len(ordered), _AT_ONCE):
-        values: dict[str, Any] = {}
-        for number, (digest, resource_id) in enumerate(ordered[start : start + _AT_ONCE]):
-            values |= {f"digest_{number}": digest, f"resource_id_{number}": resource_id}
-        _ADD_KEYS(len(values) // 2).run(connection, values)
+    _ADD_KEYS.run(connection, sorted(keys.items()))
 
 
 def set_addresses(connection: sa.Connection, keys: dict[bytes, str]) -> None:
     """A sender's addresses of resources: an address that it uses again means the later resource."""
-    for digest, resource_id in sorted(keys.items()):
-        _MOVE_KEY.run(connection, {"digest": digest, "resource_id": resource_id})
+    _MOVE_KEYS.run(connection, sorted(keys.items()))

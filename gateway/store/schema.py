@@ -35,9 +35,11 @@ NEXT = f"{DUE} AND due_at IS NOT NULL"  # said apart so that no look-up of a lan
 CLAIMED = "claimed_until IS NOT NULL"
 DEAD = "state = 'dead'"
 QUEUED = "state = 'queued'"
-REPLY = "kind = 'reply'"
-TOLD = "kind <> 'reply'"
+REPLY = "kind = 'reply' AND resent_of IS NULL"
+TOLD = "kind <> 'reply' AND resent_of IS NULL"
+HELD = "state = 'held'"
 FALLS_DUE = "due_at IS NOT NULL"
+REPLAYED = "replay_of IS NOT NULL"
 
 message = sa.Table(
     "message",
@@ -63,12 +65,15 @@ message = sa.Table(
     sa.Column("due_at", Instant, nullable=False),
     sa.Column("nudged_at", Instant, nullable=False, comment="when its lane was last put on the queue"),
     sa.Column("error", sa.Text, comment="the cause of the last failure"),
+    sa.Column("first_error", sa.Text, comment="the cause of the first one, which stays"),
     sa.Column("done_at", Instant),
     sa.Column("body", sa.LargeBinary, nullable=False, comment="the exact bytes received"),
     sa.Column("wrapping", sa.Text, comment="JSON: the MessageHeader put around what came by REST"),
     sa.Column("partner", sa.Text, comment="the partner that proved to be its sender; null: nobody did"),
     sa.Column("manner", sa.Text, comment="JSON: the dialect it is read in, and what came beside it; null: cow"),
     sa.Column("recipient", sa.Text, comment="who gets an answer that is sent later: a partner's name, or reply_to"),
+    sa.Column("replay_id", Serial, comment="the replay that carried it out; null: none did"),
+    sa.Column("replay_of", Serial, comment="the message that it is the same as, deliberately carried out again"),
     sa.Index("message_bundle_key", "bundle_key", unique=True),
     sa.Index("message_header_key", "header_key", unique=True),
     sa.Index("message_lane", "lane", "id"),
@@ -80,6 +85,12 @@ message = sa.Table(
         sqlite_where=sa.text(WAITING),
     ),
     sa.Index("message_dead", "id", postgresql_where=sa.text(DEAD), sqlite_where=sa.text(DEAD)),
+    sa.Index(
+        "message_replay_of",
+        "replay_of",
+        postgresql_where=sa.text(REPLAYED),
+        sqlite_where=sa.text(REPLAYED),
+    ),
 )
 
 lane_key = sa.Table(
@@ -109,7 +120,7 @@ outbox = sa.Table(
     sa.Column("format", sa.Text, nullable=False, comment="json or xml"),
     sa.Column("version", sa.Text, nullable=False, server_default="R4", comment="of FHIR"),
     sa.Column("content", sa.LargeBinary, nullable=False, comment="the exact bytes that are sent"),
-    sa.Column("state", sa.Text, nullable=False, comment="answered, due, queued (to be polled), delivered, dead"),
+    sa.Column("state", sa.Text, nullable=False, comment="answered, due, queued (to be polled), held, delivered, dead"),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("failures", sa.Integer, nullable=False, server_default="0", comment="how far it is on its schedule"),
     sa.Column("due_at", Instant, comment="when it is tried next"),
@@ -121,6 +132,8 @@ outbox = sa.Table(
     sa.Column("closed_at", Instant, comment="when its response came"),
     sa.Column("closed_by", Serial, comment="the id of the message that is that response"),
     sa.Column("closed_code", sa.Text, comment="its response.code"),
+    sa.Column("replay_id", Serial, comment="the replay that it comes of; null: of none"),
+    sa.Column("resent_of", Serial, comment="the entry that it sends again"),
     sa.Index(
         "outbox_reply",
         "message_id",
@@ -167,6 +180,7 @@ outbox = sa.Table(
         sqlite_where=sa.text(QUEUED),
     ),
     sa.Index("outbox_dead", "id", postgresql_where=sa.text(DEAD), sqlite_where=sa.text(DEAD)),
+    sa.Index("outbox_held", "replay_id", postgresql_where=sa.text(HELD), sqlite_where=sa.text(HELD)),
     sa.Index("outbox_header", "header_id", postgresql_where=sa.text(TOLD), sqlite_where=sa.text(TOLD)),
     sa.Index("outbox_bundle", "bundle_id", postgresql_where=sa.text(TOLD), sqlite_where=sa.text(TOLD)),
 )

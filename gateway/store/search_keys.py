@@ -6,44 +6,29 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from gateway.fhir import json
 from gateway.fhir.identity import OWN_SENDER
 from gateway.fhir.search import SEARCHED, creator_tokens, tokens_of, waiting_tokens
 from gateway.store.schema import resource, resource_version, search_key
-from gateway.store.statements import Clause, Statement
+from gateway.store.statements import Clause, Given, Rows, adding, looked_up
 
+_PLACE: sa.ColumnClause[str] = sa.literal_column("search_key.ctid")
 _BATCH = 500
 """Resources whose tokens are computed at once when a store is filled: some megabytes."""
 
 
-def _rows() -> sa.Select[Any]:
-    """PostgreSQL takes any number of rows as two arrays, in one statement that stays the same."""
-    digests = sa.cast(sa.bindparam("digests"), ARRAY(sa.LargeBinary))
-    numbers = sa.cast(sa.bindparam("numbers"), ARRAY(sa.BigInteger))
-    rows = sa.func.unnest(digests, numbers).table_valued("digest", "number").render_derived()
-    return sa.select(rows.c.digest, rows.c.number)
+def _remove(dialect: str, given: Given) -> Clause:
+    is_it = sa.and_(*(search_key.c[name] == value for name, value in given.items()))
+    if dialect == "sqlite":
+        return sa.delete(search_key).where(is_it)
+    found = looked_up(sa.select(_PLACE.label("place")).select_from(search_key).where(is_it))
+    places = sa.select(found.c.place).select_from(given["digest"].table.join(found, sa.true()))
+    return sa.delete(search_key).where(_PLACE.in_(places))
 
 
-_ONE: dict[str, Any] = {"digest": sa.bindparam("digest"), "number": sa.bindparam("number")}
-
-
-def _add(name: str) -> Clause:
-    if name == "sqlite":
-        return sa.insert(search_key).values(_ONE)
-    return sa.insert(search_key).from_select(["digest", "number"], _rows())
-
-
-def _remove(name: str) -> Clause:
-    if name == "sqlite":
-        return sa.delete(search_key).where(*(search_key.c[column] == value for column, value in _ONE.items()))
-    rows = _rows().subquery()
-    return sa.delete(search_key).where(search_key.c.digest == rows.c.digest, search_key.c.number == rows.c.number)
-
-
-_ADD = Statement(_add)
-_REMOVE = Statement(_remove)
+_ADD = adding(search_key, "digest", "number")
+_REMOVE = Rows([search_key.c.digest, search_key.c.number], _remove)
 
 
 def change(
@@ -52,13 +37,7 @@ def change(
     """Adds and removes tokens of resources, by their numbers. The caller holds the rows of these resources."""
     for statement, tokens in ((_REMOVE, removed), (_ADD, added)):
         pairs = sorted((digest, number) for number, digests in tokens.items() for digest in digests)
-        if not pairs:
-            continue
-        if connection.dialect.name == "sqlite":
-            statement.run_each(connection, [{"digest": digest, "number": number} for digest, number in pairs])
-        else:
-            digests, numbers = zip(*pairs, strict=True)
-            statement.run(connection, {"digests": list(digests), "numbers": list(numbers)})
+        statement.run(connection, pairs)
 
 
 def fill(connection: sa.Connection) -> None:

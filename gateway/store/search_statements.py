@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.store.schema import resource, search_key
-from gateway.store.statements import Statement
+from gateway.store.statements import Clause, Given, Rows, Statement, looked_up
 
 _SHAPES = 256
 _WANTED = sa.bindparam("wanted", type_=sa.Integer)
@@ -27,6 +27,21 @@ OF_TYPE = Statement(
     .order_by(resource.c.number.desc())
     .limit(_WANTED)
 )
+
+
+def _newest(dialect: str, given: Given) -> Clause:
+    number, has_it = search_key.c.number, search_key.c.digest == given["digest"]
+    most: sa.ColumnElement[int] = sa.literal_column(str(FEW + 1))
+    found = sa.select(search_key.c.digest, number).where(has_it).order_by(number.desc()).limit(most)
+    if dialect == "sqlite":
+        return found
+    each = looked_up(found)
+    return sa.select(*each.c).select_from(given["digest"].table.join(each, sa.true()))
+
+
+FEW = 20
+NEWEST = Rows([search_key.c.digest], _newest)
+"""The tokens given, each with the numbers that have it: the highest, one more than `FEW` where there are more."""
 
 
 @lru_cache(_SHAPES)

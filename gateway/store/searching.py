@@ -81,6 +81,17 @@ def find_by_digests(
     return resources.find_by_numbers(connection, numbers)
 
 
+def find_few(connection: sa.Connection, digests: Sequence[bytes]) -> dict[bytes, list[Row]]:
+    """What has each of these tokens, as `find_by_digests` has it; without the tokens that very many have."""
+    numbers: dict[bytes, list[int]] = {digest: [] for digest in digests}
+    for digest, number in statements.NEWEST.returned(connection, [(digest,) for digest in digests]):
+        numbers[digest].append(number)
+    few = {digest: sorted(its, reverse=True) for digest, its in numbers.items() if len(its) <= statements.FEW}
+    wanted = sorted({number for its in few.values() for number in its})
+    rows = {row.number: row for row in resources.find_by_numbers(connection, wanted)}
+    return {digest: [rows[number] for number in its if number in rows] for digest, its in few.items()}
+
+
 def _groups(connection: sa.Connection, query: Query) -> Groups:
     """The tokens that a query asks for; what is known by a business identifier is looked up."""
     keys = [key for group in query.groups for key in group.keys]

@@ -82,9 +82,17 @@ def entry(
 
 
 def keep(
-    connection: Connection, occurred: Occurred, write: Callable[[Sequence[int]], outbox.Entry], now: datetime
+    connection: Connection,
+    occurred: Occurred,
+    write: Callable[[Sequence[int]], outbox.Entry],
+    now: datetime,
+    replay_id: int | None = None,
+    *,
+    is_held: bool = False,
 ) -> None:
     """Numbers what has occurred, and keeps it; with its notification, as `write` has it, if that is to be sent.
+
+    What comes of a replay may be held: see `outbox.add_all`.
 
     To be called last in the transaction: the subscription is held until that ends, and its numbers with it. While it is
     not active its events are counted, and can be asked for, and nothing is sent.
@@ -98,6 +106,6 @@ def keep(
     events = [Event(number, now, task.id, task.version) for number, task in zip(numbers, occurred.tasks, strict=True)]
     kept.add_events(connection, subscription.id, events)
     if status == "active":
-        outbox.add(connection, write(numbers))
+        outbox.add_all(connection, [write(numbers)], replay_id, is_held=is_held)
         if wanted.heartbeat:
             kept.postpone_heartbeat(connection, subscription.id, now + timedelta(seconds=wanted.heartbeat))

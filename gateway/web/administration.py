@@ -1,4 +1,4 @@
-"""The API of administrators, /admin: the partners, their keys and their history. docs/administration.md"""
+"""The API of administrators, /admin: the partners, their keys and their history; and replays. docs/administration.md"""
 
 from __future__ import annotations
 
@@ -18,31 +18,24 @@ from gateway.partners import document
 from gateway.partners.contradictions import find_outside
 from gateway.partners.directory import OutdatedError, Registered, UnknownPartnerError
 from gateway.partners.model import State
+from gateway.replay.asking import Unclear
+from gateway.replay.life import ReplayError, UnknownReplayError
 from gateway.settings import SettingsError
 from gateway.store.admission import Key
-from gateway.web import context
+from gateway.web import context, replays
+from gateway.web.administration_answers import ProblemError, json_response, problem, read_json, refuse_unknown, table
 from gateway.web.administration_description import MERGE_PATCH, PREFIX, describe
 from gateway.web.administrators import NotAnAdministratorError, admit
-from gateway.web.body import drain, read_body
 from gateway.web.refusals import status_of
 
 endpoints = Blueprint("administration", __name__, url_prefix=PREFIX)
+endpoints.register_blueprint(replays.endpoints)
 
-_JSON, _PROBLEM = "application/json", "application/problem+json"
-_LARGEST = 1024 * 1024
 _MOST_CHANGES = 100
 _LAST = 2**63 - 1
 _LONGEST_VERSION = 18
 _GRACE_HOURS = 24.0
 _MOST_HOURS = 8760.0
-
-
-class _ProblemError(Exception):
-    """An answer with a status of its own."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 @endpoints.before_request
@@ -57,19 +50,19 @@ def _admit() -> None:
 
 @endpoints.get("/openapi.json")
 def description() -> Response:
-    return _json(describe(context.get().ourselves.name))
+    return json_response(describe(context.get().ourselves.name))
 
 
 @endpoints.get("/partners")
 def list_partners() -> Response:
     found = context.get().directory.all()
     listed = [{"version": one.version, "updatedAt": one.updated_at, "partner": one.document} for one in found]
-    return _json({"partners": listed})
+    return json_response({"partners": listed})
 
 
 @endpoints.post("/partners")
 def add_partner() -> Response:
-    added = context.get().directory.add(_bounded(_read()), g.administrator)
+    added = context.get().directory.add(_bounded(read_json()), g.administrator)
     response = _partner(added, 201)
     response.headers["Location"] = f"{PREFIX}/partners/{quote(added.name, safe='')}"
     return response
@@ -83,12 +76,12 @@ def read_partner(name: str) -> Response:
 @endpoints.put("/partners/<name>")
 def replace_partner(name: str) -> Response:
     version = _if_match()
-    return _partner(context.get().directory.put(name, _bounded(_read(), name), g.administrator, version))
+    return _partner(context.get().directory.put(name, _bounded(read_json(), name), g.administrator, version))
 
 
 @endpoints.patch("/partners/<name>")
 def change_partner(name: str) -> Response:
-    version, patch = _if_match(), _bounded(_table(_read(MERGE_PATCH)), name)
+    version, patch = _if_match(), _bounded(table(read_json(MERGE_PATCH)), name)
     return _partner(context.get().directory.change(name, patch, g.administrator, version))
 
 
@@ -131,7 +124,7 @@ def list_changes(name: str) -> Response:
         }
         for one in found
     ]
-    return _json({"changes": listed})
+    return json_response({"changes": listed})
 
 
 @endpoints.post("/partners/<name>/test")
@@ -145,7 +138,7 @@ def test_partner(name: str) -> Response:
     in_force = here.settings
     findings = shake_hands(partner, name=in_force.name, loopback=in_force.is_sandbox, has_keys=has_keys)
     listed = [{"step": one.step, "outcome": one.outcome, "text": one.says} for one in findings]
-    return _json({"passed": not has_failed(findings), "findings": listed})
+    return json_response({"passed": not has_failed(findings), "findings": listed})
 
 
 # --- API keys --------------------------------------------------------------------------------------------------------
@@ -155,24 +148,24 @@ def test_partner(name: str) -> Response:
 def list_keys(name: str) -> Response:
     here = context.get()
     here.directory.get(name)
-    return _json({"keys": [_key(one) for one in api_keys.list_all(here.database, name)]})
+    return json_response({"keys": [_key(one) for one in api_keys.list_all(here.database, name)]})
 
 
 @endpoints.post("/partners/<name>/keys")
 def make_key(name: str) -> Response:
     """The one answer that has the key."""
-    said = _table(_read())
-    _refuse_unknown(said, "expiresAt")
+    said = table(read_json())
+    refuse_unknown(said, "expiresAt")
     return _made(api_keys.make(context.get().database, name, g.administrator, _moment(said)))
 
 
 @endpoints.post("/partners/<name>/keys/rotate")
 def rotate_keys(name: str) -> Response:
-    said = _table(_read())
-    _refuse_unknown(said, "expiresAt", "graceHours")
+    said = table(read_json())
+    refuse_unknown(said, "expiresAt", "graceHours")
     hours = said.get("graceHours", _GRACE_HOURS)
     if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours <= _MOST_HOURS:
-        raise _ProblemError(422, f"graceHours is a number of hours from 0 to {_MOST_HOURS:g}.")
+        raise ProblemError(422, f"graceHours is a number of hours from 0 to {_MOST_HOURS:g}.")
     old_until = datetime.now(UTC) + timedelta(hours=hours)
     return _made(api_keys.rotate(context.get().database, name, g.administrator, old_until, _moment(said)))
 
@@ -190,25 +183,6 @@ def _in_state(name: str, state: State) -> Response:
     return _partner(context.get().directory.set_state(name, state, g.administrator))
 
 
-def _read(media_type: str = _JSON) -> Any:
-    """The body; an empty one is an empty table. Only JSON is taken: what a form of a web page sends is none."""
-    if request.mimetype not in (_JSON, media_type):
-        raise _ProblemError(415, f"Send the body as Content-Type: {media_type}.")
-    if request.content_length == 0:
-        return {}
-    body = read_body(request.stream, request.content_length, request.headers.get("Content-Encoding"), _LARGEST)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _ProblemError(400, f"The body is not JSON: {error}.") from None
-
-
-def _table(said: Any) -> dict[str, Any]:
-    if not isinstance(said, dict):
-        raise _ProblemError(422, "The body is no JSON object. Send the keys in one.")
-    return said
-
-
 def _bounded(said: Any, name: str | None = None) -> Any:
     """What is said of a partner, which names no files but those it may. Raises SettingsError, UnknownPartnerError."""
     here = context.get()
@@ -218,12 +192,6 @@ def _bounded(said: Any, name: str | None = None) -> Any:
     return said
 
 
-def _refuse_unknown(said: dict[str, Any], *known: str) -> None:
-    for name in said:
-        if name not in known:
-            raise _ProblemError(422, f"There is no {name} here. There are {', '.join(known)}.")
-
-
 def _moment(said: dict[str, Any]) -> datetime | None:
     if said.get("expiresAt") is None:
         return None
@@ -231,69 +199,38 @@ def _moment(said: dict[str, Any]) -> datetime | None:
         moment = datetime.fromisoformat(said["expiresAt"])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
-        raise _ProblemError(422, "expiresAt is a moment, like 2027-01-31T12:00:00Z.") from None
+        raise ProblemError(422, "expiresAt is a moment, like 2027-01-31T12:00:00Z.") from None
 
 
 def _if_match() -> int | None:
     """The version that a change is meant for; None for any (`*`)."""
     header = request.headers.get("If-Match", "").strip()
     if not header:
-        raise _ProblemError(428, 'Send If-Match with the ETag that you have seen, like "3", or * for any version.')
+        raise ProblemError(428, 'Send If-Match with the ETag that you have seen, like "3", or * for any version.')
     version = header.removeprefix("W/").strip('"')
     if header != "*" and not (version.isascii() and version.isdigit() and len(version) <= _LONGEST_VERSION):
-        raise _ProblemError(412, f"{header[:40]} is no ETag of a partner. Take the one that GET has answered.")
+        raise ProblemError(412, f"{header[:40]} is no ETag of a partner. Take the one that GET has answered.")
     return None if header == "*" else int(version)
 
 
 def _partner(one: Registered, status: int = 200) -> Response:
-    response = _json(one.document, status)
+    response = json_response(one.document, status)
     response.headers["ETag"] = f'"{one.version}"'
     response.last_modified = one.updated_at
     return response
 
 
 def _made(made: Made) -> Response:
-    return _json({"key": made.key, "hint": made.hint, "expiresAt": made.expires_at}, 201)
+    return json_response({"key": made.key, "hint": made.hint, "expiresAt": made.expires_at}, 201)
 
 
 def _key(one: Key) -> dict[str, Any]:
     return {"hint": one.hint, "createdAt": one.created_at, "expiresAt": one.expires_at}
 
 
-def _json(said: Any, status: int = 200, media_type: str = _JSON) -> Response:
-    return Response(orjson.dumps(said, option=orjson.OPT_UTC_Z), status, content_type=media_type)
-
-
-def problem(status: int, *sentences: str) -> Response:
-    """https://www.rfc-editor.org/rfc/rfc9457"""
-    if request.method in ("POST", "PUT", "PATCH"):
-        drain(request.stream, _LARGEST)
-    said = {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status}
-    response = _json(said | {"detail": " ".join(sentences), "errors": sentences}, status, _PROBLEM)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="admin"'
-    return response
-
-
-_TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    409: "Conflict",
-    412: "Precondition Failed",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    428: "Precondition Required",
-    503: "Service Unavailable",
-}
-
-
 @endpoints.errorhandler(NotAnAdministratorError)
-@endpoints.errorhandler(_ProblemError)
-def _told(error: NotAnAdministratorError | _ProblemError) -> Response:
+@endpoints.errorhandler(ProblemError)
+def _told(error: NotAnAdministratorError | ProblemError) -> Response:
     return problem(error.status, str(error))
 
 
@@ -301,6 +238,21 @@ def _told(error: NotAnAdministratorError | _ProblemError) -> Response:
 @endpoints.errorhandler(UnknownKeyError)
 def _unknown(error: Exception) -> Response:
     return problem(404, str(error))
+
+
+@endpoints.errorhandler(UnknownReplayError)
+def _no_replay(error: UnknownReplayError) -> Response:
+    return problem(404, str(error))
+
+
+@endpoints.errorhandler(ReplayError)
+def _not_now(error: ReplayError) -> Response:
+    return problem(409, str(error))
+
+
+@endpoints.errorhandler(Unclear)
+def _unclear(error: Unclear) -> Response:
+    return problem(422, str(error))
 
 
 @endpoints.errorhandler(OutdatedError)

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import get_args
 
 from gateway.fhir import dialects
 from gateway.handshake import Outcome, Step
 from gateway.partners.document import PARTNER, Table, defaults
 from gateway.partners.values import DIALECT
+from gateway.web import replay_description
+from gateway.web.openapi import MOMENT, MOMENT_OR_NONE, NUMBER, TEXT, Operation, Schema, content, listing, obj
 
 PREFIX = "/admin"
 MERGE_PATCH = "application/merge-patch+json"
 
-Schema = dict[str, Any]
-_JSON = "application/json"
-_TEXT: Schema = {"type": "string"}
-_MOMENT: Schema = {"type": "string", "format": "date-time"}
-_MOMENT_OR_NONE: Schema = {"type": ["string", "null"], "format": "date-time"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    """One operation; `takes` and `answers` name schemas; `is_conditional` needs If-Match."""
-
-    method: str
-    path: str
-    id: str
-    says: str
-    takes: str | None = None
-    answers: str | None = None
-    status: int = 200
-    is_conditional: bool = False
-    media_type: str = _JSON
-
-
 _ONE, _KEYS = "/partners/{name}", "/partners/{name}/keys"
 _OPERATIONS = (
-    _Operation("get", "/openapi.json", "description", "This description", answers="Description"),
-    _Operation("get", "/partners", "list_partners", "All partners, by name", answers="Partners"),
-    _Operation("post", "/partners", "add_partner", "Adds a partner", "Partner", "Partner", 201),
-    _Operation("get", _ONE, "read_partner", "A partner; its ETag is its version", answers="Partner"),
-    _Operation("put", _ONE, "replace_partner", "The whole anew", "Partner", "Partner", is_conditional=True),
-    _Operation(
+    Operation("get", "/openapi.json", "description", "This description", answers="Description"),
+    Operation("get", "/partners", "list_partners", "All partners, by name", answers="Partners"),
+    Operation("post", "/partners", "add_partner", "Adds a partner", "Partner", "Partner", 201),
+    Operation("get", _ONE, "read_partner", "A partner; its ETag is its version", answers="Partner"),
+    Operation("put", _ONE, "replace_partner", "The whole anew", "Partner", "Partner", is_conditional=True),
+    Operation(
         "patch",
         _ONE,
         "change_partner",
@@ -54,15 +33,22 @@ _OPERATIONS = (
         is_conditional=True,
         media_type=MERGE_PATCH,
     ),
-    _Operation("delete", _ONE, "remove_partner", "Removes it, with its keys", status=204, is_conditional=True),
-    _Operation("post", f"{_ONE}/pause", "pause_partner", "Sends it nothing for a time", answers="Partner"),
-    _Operation("post", f"{_ONE}/resume", "resume_partner", "Takes and sends again", answers="Partner"),
-    _Operation("post", f"{_ONE}/block", "block_partner", "Refuses what it sends", answers="Partner"),
-    _Operation("get", f"{_ONE}/changes", "list_changes", "Who changed what, the last first", answers="Changes"),
-    _Operation("post", f"{_ONE}/test", "test_partner", "Tries all but a message, and says what fails", None, "Test"),
-    _Operation("get", _KEYS, "list_keys", "Its API keys, by how they begin", answers="Keys"),
-    _Operation("post", _KEYS, "make_key", "Makes an API key, shown this once", "NewKey", "MadeKey", 201),
-    _Operation(
+    Operation("delete", _ONE, "remove_partner", "Removes it, with its keys", status=204, is_conditional=True),
+    Operation("post", f"{_ONE}/pause", "pause_partner", "Sends it nothing for a time", answers="Partner"),
+    Operation("post", f"{_ONE}/resume", "resume_partner", "Takes and sends again", answers="Partner"),
+    Operation("post", f"{_ONE}/block", "block_partner", "Refuses what it sends", answers="Partner"),
+    Operation(
+        "get",
+        f"{_ONE}/changes",
+        "list_changes",
+        "Who changed what, the last first",
+        answers="Changes",
+        parameters=(("before", NUMBER, "The id of the last change that was seen."),),
+    ),
+    Operation("post", f"{_ONE}/test", "test_partner", "Tries all but a message, and says what fails", None, "Test"),
+    Operation("get", _KEYS, "list_keys", "Its API keys, by how they begin", answers="Keys"),
+    Operation("post", _KEYS, "make_key", "Makes an API key, shown this once", "NewKey", "MadeKey", 201),
+    Operation(
         "post",
         f"{_KEYS}/rotate",
         "rotate_keys",
@@ -71,12 +57,13 @@ _OPERATIONS = (
         "MadeKey",
         201,
     ),
-    _Operation("delete", f"{_KEYS}/{{hint}}", "revoke_key", "Ends the key that begins so, at once", status=204),
+    Operation("delete", f"{_KEYS}/{{hint}}", "revoke_key", "Ends the key that begins so, at once", status=204),
 )
 _ERRORS: Mapping[str, str] = {
     "401": "No administrator's token",
     "403": "Not for this caller",
     "404": "There is none",
+    "409": "Not as things stand",
     "412": "It has changed meanwhile",
     "422": "What is sent has faults: all of them",
     "default": "It could not be done",
@@ -86,7 +73,7 @@ _ERRORS: Mapping[str, str] = {
 def describe(name: str) -> Schema:
     """The description of the API of the gateway that is called `name`."""
     paths: dict[str, Schema] = {}
-    for operation in _OPERATIONS:
+    for operation in (*_OPERATIONS, *replay_description.OPERATIONS):
         paths.setdefault(PREFIX + operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -97,7 +84,7 @@ def describe(name: str) -> Schema:
         },
         "paths": paths,
         "components": {
-            "schemas": {"Partner": schema(PARTNER), **_SCHEMAS},
+            "schemas": {"Partner": schema(PARTNER), **_SCHEMAS, **replay_description.SCHEMAS},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}, {}],
@@ -122,47 +109,36 @@ def schema(table: Table) -> Schema:
     return made | ({"required": required} if required else {})
 
 
-def _operation(operation: _Operation) -> Schema:
-    parameters = [_in_path(name) for name in ("name", "hint") if f"{{{name}}}" in operation.path]
+def _operation(operation: Operation) -> Schema:
+    parameters = [_in_path(name) for name in _IN_PATH if f"{{{name}}}" in operation.path]
     if operation.is_conditional:
         says = "The ETag that was seen, or * for any version."
-        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": _TEXT, "description": says})
-    if operation.id == "list_changes":
-        says = "The id of the last change that was seen."
-        parameters.append({"name": "before", "in": "query", "schema": {"type": "integer"}, "description": says})
+        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": TEXT, "description": says})
+    for name, described, says in operation.parameters:
+        parameters.append({"name": name, "in": "query", "schema": described, "description": says})
     told: Schema = {"operationId": operation.id, "summary": operation.says, "parameters": parameters}
     if operation.takes is not None:
-        told["requestBody"] = {"required": True, "content": _content(operation.takes, operation.media_type)}
+        taken = content(operation.takes, operation.media_type, operation.files)
+        told["requestBody"] = {"required": operation.needs_body, "content": taken}
     done: Schema = {"description": operation.says}
     if operation.answers is not None:
-        done["content"] = _content(operation.answers)
+        done["content"] = content(operation.answers, others=operation.also)
     if operation.answers == "Partner":
-        done["headers"] = {"ETag": {"schema": _TEXT, "description": "Its version."}}
-    problem = _content("Problem", "application/problem+json")
+        done["headers"] = {"ETag": {"schema": TEXT, "description": "Its version."}}
+    problem = content("Problem", "application/problem+json")
     refused = {status: {"description": says, "content": problem} for status, says in _ERRORS.items()}
-    return told | {"responses": {str(operation.status): done, **refused}}
+    answered = {str(operation.status): done}
+    if operation.or_status is not None:
+        status, says = operation.or_status
+        answered[str(status)] = done | {"description": says}
+    return told | {"responses": {**answered, **refused}}
+
+
+_IN_PATH = {"name": "The partner's name.", "hint": "How the key begins.", "number": "Of the replay, or the message."}
 
 
 def _in_path(name: str) -> Schema:
-    says = {"name": "The partner's name.", "hint": "How the key begins."}[name]
-    return {"name": name, "in": "path", "required": True, "schema": _TEXT, "description": says}
-
-
-def _content(schema_name: str, media_type: str = _JSON) -> Schema:
-    return {media_type: {"schema": {"$ref": f"#/components/schemas/{schema_name}"}}}
-
-
-def _object(required: tuple[str, ...] | None = None, **properties: Schema) -> Schema:
-    """All properties are required unless it is said which are."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties if required is None else required),
-    }
-
-
-def _list(name: str, of: Schema) -> Schema:
-    return _object(None, **{name: {"type": "array", "items": of}})
+    return {"name": name, "in": "path", "required": True, "schema": TEXT, "description": _IN_PATH[name]}
 
 
 _PARTNER: Schema = {"$ref": "#/components/schemas/Partner"}
@@ -170,44 +146,44 @@ _PARTNER_OR_NONE: Schema = {"anyOf": [_PARTNER, {"type": "null"}]}
 _SCHEMAS: Mapping[str, Schema] = {
     "Description": {"type": "object"},
     "Patch": {"type": "object", "description": "What differs; null for a default."},
-    "Partners": _list("partners", _object(None, version={"type": "integer"}, updatedAt=_MOMENT, partner=_PARTNER)),
-    "Changes": _list(
+    "Partners": listing("partners", obj(None, version=NUMBER, updatedAt=MOMENT, partner=_PARTNER)),
+    "Changes": listing(
         "changes",
-        _object(
+        obj(
             None,
-            id={"type": "integer"},
-            at=_MOMENT,
-            by=_TEXT,
-            what=_TEXT,
+            id=NUMBER,
+            at=MOMENT,
+            by=TEXT,
+            what=TEXT,
             before=_PARTNER_OR_NONE,
             after=_PARTNER_OR_NONE,
         ),
     ),
-    "Test": _object(
+    "Test": obj(
         None,
         passed={"type": "boolean"},
         findings={
             "type": "array",
-            "items": _object(
+            "items": obj(
                 None,
                 step={"type": "string", "enum": list(get_args(Step))},
                 outcome={"type": "string", "enum": list(get_args(Outcome))},
-                text=_TEXT,
+                text=TEXT,
             ),
         },
     ),
-    "Keys": _list("keys", _object(None, hint=_TEXT, createdAt=_MOMENT, expiresAt=_MOMENT_OR_NONE)),
-    "NewKey": _object((), expiresAt=_MOMENT_OR_NONE),
-    "Rotation": _object((), expiresAt=_MOMENT_OR_NONE, graceHours={"type": "number", "minimum": 0, "default": 24}),
-    "MadeKey": _object(None, key=_TEXT, hint=_TEXT, expiresAt=_MOMENT_OR_NONE),
+    "Keys": listing("keys", obj(None, hint=TEXT, createdAt=MOMENT, expiresAt=MOMENT_OR_NONE)),
+    "NewKey": obj((), expiresAt=MOMENT_OR_NONE),
+    "Rotation": obj((), expiresAt=MOMENT_OR_NONE, graceHours={"type": "number", "minimum": 0, "default": 24}),
+    "MadeKey": obj(None, key=TEXT, hint=TEXT, expiresAt=MOMENT_OR_NONE),
     "Problem": {
-        **_object(
+        **obj(
             ("title", "status", "detail"),
-            type=_TEXT,
-            title=_TEXT,
-            status={"type": "integer"},
-            detail=_TEXT,
-            errors={"type": "array", "items": _TEXT},
+            type=TEXT,
+            title=TEXT,
+            status=NUMBER,
+            detail=TEXT,
+            errors={"type": "array", "items": TEXT},
         ),
         "description": "RFC 9457; `errors` has each fault as a sentence.",
     },

@@ -1,4 +1,4 @@
-"""Who may administer the gateway: whoever has the token; in a sandbox without one, programs of this machine.
+"""Who may administer the gateway: whoever has a token; in a sandbox without any, programs of this machine.
 
 A browser that shows a page from elsewhere runs on this machine too. So in a sandbox the Host must be of this machine
 (else a name that its owner lets point here, "DNS rebinding", would do) and the page the gateway's own.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +20,10 @@ from gateway.settings import Settings
 
 log = structlog.get_logger()
 
+SANDBOX, NAMELESS = "sandbox (API)", "administrator (API)"
+"""Whom the audit names where nobody has a name: anybody on this machine, and whoever has the token without one."""
 _LEAST = 16
+_LONGEST_NAME, _MOST_BYTES = 100, 64 * 1024
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _OWN_SITE = ("same-origin", "none")
 
@@ -35,8 +39,7 @@ class NotAnAdministratorError(Exception):
 def admit(in_force: Settings) -> str:
     """Whom the audit names for the current request. Raises NotAnAdministratorError."""
     if in_force.admin_token_file:
-        _check_token(in_force)
-        return "administrator (API)"
+        return _by_token(in_force)
     if not in_force.is_sandbox:
         raise NotAnAdministratorError(403, "The API is closed: no token is set. Let admin_token_file name its file.")
     if not _is_of_this_machine():
@@ -46,28 +49,62 @@ def admit(in_force: Settings) -> str:
             "127.0.0.1 or localhost, and not from a page of another site."
         )
         raise NotAnAdministratorError(403, text)
-    return "sandbox (API)"
+    return SANDBOX
 
 
-def _check_token(in_force: Settings) -> None:
+def _by_token(in_force: Settings) -> str:
     file = Path(in_force.admin_token_file)
     try:
-        token = next(iter(file.read_text(encoding="utf-8").splitlines()), "").strip()
-    except (OSError, UnicodeDecodeError):
-        token = ""
-    if len(token) < _LEAST:
-        log.error("no administrator's token", file=str(file), least=_LEAST)
-        text = f"The file of admin_token_file has no token of {_LEAST} characters or more on its first line."
-        raise NotAnAdministratorError(503, text)
-    _warn(file, file.stat().st_mode)
+        mode = file.stat().st_mode
+        names = read_tokens(_content(file))
+    except ValueError as error:
+        log.error("no administrator's token", file=str(file), cause=str(error))
+        raise NotAnAdministratorError(503, f"The file of admin_token_file cannot be used: {error}") from None
+    except OSError as error:
+        log.error("no administrator's token", file=str(file), cause=error.strerror)
+        raise NotAnAdministratorError(503, "The file of admin_token_file cannot be read.") from None
+    _warn(file, mode)
     if not (request.is_secure or in_force.base_url.startswith("https://") or is_loopback(request.remote_addr)):
         log.warning("administered without TLS", address=request.remote_addr)
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    is_right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
-    if scheme.lower() != "bearer" or not is_right:
+    sent = given.strip().encode("utf-8", "surrogateescape")
+    right = [name for token, name in names.items() if hmac.compare_digest(sent, token)]
+    if scheme.lower() != "bearer" or not right:
         log.warning("refused", cause="no administrator")
-        text = "This is for administrators: send the token of admin_token_file as `Authorization: Bearer …`."
+        text = "This is for administrators: send a token of admin_token_file as `Authorization: Bearer …`."
         raise NotAnAdministratorError(401, text)
+    return right[0]
+
+
+def _content(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_MOST_BYTES + 1)
+
+
+def read_tokens(content: bytes) -> Mapping[bytes, str]:
+    """Whom the audit names for each token of a file; its lines are `NAME TOKEN`, the first one may be a token alone.
+
+    Raises ValueError with a sentence, which has nothing of a token in it.
+    """
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES} bytes.")
+    names: dict[bytes, str] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        *words, token = line.split() or [b""]
+        name = b" ".join(words).decode("utf-8", "replace")
+        if not token and names:
+            continue
+        if len(token) < _LEAST:
+            raise ValueError(f"line {number} has no token of {_LEAST} characters or more.")
+        if (not name and names) or len(name) > _LONGEST_NAME or not name.isprintable() or "\ufffd" in name:
+            raise ValueError(f"line {number} is not `NAME TOKEN`; only the first line may do without a name.")
+        audited = f"{name} (API)" if name else NAMELESS
+        if token in names or audited.casefold() in map(str.casefold, (SANDBOX, *names.values())):
+            raise ValueError(f"line {number} has a name or a token that is taken: give everybody one of their own.")
+        names[token] = audited
+    if not names:
+        raise ValueError(f"it has no token of {_LEAST} characters or more.")
+    return names
 
 
 @lru_cache(16)

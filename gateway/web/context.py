@@ -15,6 +15,7 @@ from gateway.fhir.message import Ourselves
 from gateway.jobs import Courier, Dispatcher, Doorbell, celery_app
 from gateway.notices import Listener, Notices
 from gateway.partners.directory import Directory
+from gateway.replay.life import Replays
 from gateway.routing import Registry
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -42,6 +43,7 @@ class Context:
     doorbell: Doorbell
     notices: Notices
     room: WaitingRoom
+    replays: Replays
 
     @property
     def terms(self) -> Terms:
@@ -55,10 +57,11 @@ def make(in_force: Settings) -> Context:
     Listener(in_force.redis_url, room.call)
     standing = terms.Registered(in_force, database)
     dispatcher, notices = Dispatcher(celery_app(in_force), in_force), Notices(in_force.redis_url)
+    registry = routing.load(in_force.handlers)
     return Context(
         settings=in_force,
         database=database,
-        registry=routing.load(in_force.handlers),
+        registry=registry,
         ourselves=Ourselves(in_force.name, in_force.endpoint, in_force.base_url),
         checking=Checking(in_force),
         authenticator=Authenticator(in_force, database, Transport(user_agent=in_force.name)),
@@ -69,6 +72,7 @@ def make(in_force: Settings) -> Context:
         doorbell=Doorbell(dispatcher, notices),
         notices=notices,
         room=room,
+        replays=Replays(database, registry, standing, in_force, dispatcher),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from gateway.web.framing import Framing
 
 LEAST_RATE = 64 * 1024
@@ -19,13 +21,15 @@ class Incoming:
     """The bytes of one connection: of a request, or of the beginning of one, and perhaps of what is sent after it.
 
     Reading never waits: where nothing is held it is as if the connection had ended, or fails as `cut` says. Once that
-    has happened (`is_dry`), gunicorn and the framing do not agree on where the request ends, or it has no end.
+    has happened (`is_dry`), gunicorn and the framing do not agree on where the request ends, or it has no end. But what
+    goes on at a `source` is read from there.
     """
 
     def __init__(self) -> None:
         self.held = bytearray()
         self.framing = Framing()
         self.cut: type[OSError] | None = None
+        self.source: socket.socket | None = None
         self.is_dry = False
         self.counted = 0
         self._began = 0.0
@@ -61,6 +65,8 @@ class Incoming:
 
     def recv(self, size: int) -> bytes:
         """As `socket.recv`: up to `size` bytes, of this request first, of the next one only when it is read out."""
+        if not self.held and self.source is not None:
+            return self.source.recv(min(size, _PIECE))
         if not self.held:
             self.is_dry = True
             if self.cut is not None:

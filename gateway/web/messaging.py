@@ -16,11 +16,10 @@ from gateway.authentication.model import Identity
 from gateway.errors import Issue, NotAMessage
 from gateway.fhir import dialects, formats
 from gateway.fhir.dialects import Dialect
-from gateway.fhir.identity import OWN_SYSTEMS
 from gateway.fhir.message import Message, is_uri
 from gateway.partners import Partner
 from gateway.receiving import Received, Submission
-from gateway.recognition import NOBODY, Arrived, read_arrived
+from gateway.recognition import NOBODY, Arrived, read_arrived, refuse_our_name
 from gateway.replies import Written, write_answer
 from gateway.return_address import find_return_address
 from gateway.store.inbox import Progress
@@ -95,7 +94,7 @@ def take_message(here: Context, body: bytes, media_type: str, asked: Asked, head
     message, partner = arrived.message, arrived.partner
     if partner is not None and partner.state == "blocked":
         raise Declined(403, blocked(partner))
-    _refuse_our_name(message)
+    refuse_our_name(message)
     answer = wanted_answer(alike(message.version))
     later = asked.later or (partner is not None and partner.reply == "later")
     return_address = None
@@ -161,15 +160,6 @@ def answered(here: Context, exchange: Exchange, progress: Progress) -> Response:
     if exchange.manner is None:
         return outcome_response(504, overdue(here, progress))
     return _written(_for_now(here, exchange, overdue(here, progress)), answer)
-
-
-def _refuse_our_name(message: Message) -> None:
-    """What the gateway sends itself, and keeps for itself alone, goes by names that nobody else may have."""
-    endpoint = message.source_endpoint or ""
-    party = "" if message.partner else message.sender.removeprefix(endpoint).lstrip()
-    if any(name.startswith(OWN_SYSTEMS) for name in (endpoint, party)):
-        text = f"Names that begin with {OWN_SYSTEMS} are the gateway's own. Send with your own endpoint and identifier."
-        raise NotAMessage(Issue("forbidden", text, "Bundle.entry[0].resource.source.endpoint"))
 
 
 def _dialect(arrived: Arrived) -> Dialect:

@@ -3,6 +3,9 @@
 The loop that accepts connections takes requests in, each up to its end, without waiting for any; who takes too long is
 answered 408. Only then does one of the threads read it, out of memory: however many senders are slow, the threads are
 free for the others. A connection that is to be closed waits for its client here too, not in the way of the loop.
+
+One kind of request is too large for that, the files of a replay. Its head is handed over, and an administrator's thread
+reads the rest of it where it comes; whoever is none is refused without anything being read.
 """
 
 from __future__ import annotations
@@ -75,6 +78,15 @@ _REFUSALS: tuple[tuple[type[Exception], str], ...] = (
     (errors.ParseException, "400 Bad Request"),
 )
 """What gunicorn's parser refuses, the first that fits, and how that is answered."""
+
+
+_UPLOAD = re.compile(rb"POST /admin/replays(\?[^ ]*)? HTTP/1\.[01]\r\n")
+_OF_JSON = re.compile(rb"\r\ncontent-type[ \t]*:[^\r]*application/json", re.IGNORECASE)
+
+
+def is_upload(head: bytes) -> bool:
+    """Whether a request brings files to be replayed: `comes_as_it_is_read` of the API of administrators."""
+    return _UPLOAD.match(head) is not None and _OF_JSON.search(head) is None
 
 
 def _most_chunking(framing: Framing) -> int:
@@ -154,7 +166,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         """In a thread. What comes after a request that was cut off, or has no end, is no request."""
-        if conn.incoming.cut is not None:
+        if conn.incoming.cut is not None or conn.incoming.source is not None:
             req.force_close()
         kept: bool = super().handle_request(req, conn)
         return kept and not conn.incoming.is_dry
@@ -218,6 +230,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             incoming.take_in(data)
             self._count(conn, len(data))
         if incoming.is_whole():
+            self._hand_over(conn)
+        elif incoming.framing.head and is_upload(bytes(incoming.held[: incoming.framing.head])):
+            incoming.source = conn.sock
             self._hand_over(conn)
         else:
             self._bound(conn)

@@ -64,6 +64,16 @@ def apply_held(order: Kept, message: Message, records: Records) -> Reply:
     return Reply(tuple(focus.values()), tuple(issues))
 
 
+def names_of_lists(message: Message) -> list[str]:
+    """The Lists in which requests may be held for the orders that a message has, or names."""
+    tasks = [entry.resource for entry in message.entries if entry.resource.get("resourceType") == "Task"]
+    named = [name for task in tasks for name in dicts(task.get("identifier"))]
+    named += [
+        name for task in tasks for focus in dicts([task.get("focus")]) for name in dicts([focus.get("identifier")])
+    ]
+    return [_name_of_list(key) for name in named if (key := _key(name, message))]
+
+
 def is_same_order(entry: Entry, request: Kept, message: Message) -> bool:
     """Whether a message names the order for which a request is held, or was."""
     if not isinstance(entry.resource.get("focus"), dict):
@@ -129,7 +139,7 @@ def _order_name(entry: Entry, message: Message) -> Resource | None:
 
 def _held(key: str, records: Records) -> list[Kept]:
     """The requests that wait for the order that is known by a key."""
-    listed = records.find_own("List", f"{_HELD}|{key}")
+    listed = records.find_own("List", _name_of_list(key))
     items = listed.resource.get("entry", []) if listed else []
     found = [records.get("Task", item["item"]["reference"].partition("/")[2]) for item in items]
     return [request for request in found if is_held(request.resource)]
@@ -144,7 +154,11 @@ def _write(key: str, requests: list[Kept], records: Records) -> None:
     }
     if requests:
         content["entry"] = [{"item": {"reference": request.reference}} for request in requests]
-    records.keep_own(f"{_HELD}|{key}", content)
+    records.keep_own(_name_of_list(key), content)
+
+
+def _name_of_list(key: str) -> str:
+    return f"{_HELD}|{key}"
 
 
 def _key(name: Resource | None, message: Message) -> str | None:

@@ -22,6 +22,12 @@ WORDS = {
 """What a request of each code of `Task.code` asks for."""
 
 
+def names_of_lists(target: Kept) -> list[str]:
+    """The Lists in which stands what is open about an order, or about a Request."""
+    codes = REQUEST_CODES if target.resource_type == "Task" else ("abort",)
+    return [_name_of_list(target, code) for code in codes]
+
+
 def find_open(target: Kept, code: str, records: Records) -> Kept | None:
     """The open request of a kind about an order (or about a Request)."""
     listed = records.find_own("List", _name_of_list(target, code))

@@ -24,6 +24,8 @@ from tests.versioned import r5_order, stu3_order
 
 Members = dict[str, Any]
 OTHERS: tuple[Version, ...] = ("STU3", "R4B", "R5")
+DEPTH = 3
+"""Of the resources of every type; those of any type go deeper."""
 TYPES = [(version, name) for version in OTHERS for name in resource_types(version)]
 
 
@@ -49,7 +51,7 @@ def carried(resource: Members, version: Version, path: str) -> list[Members]:
 @pytest.mark.parametrize(("version", "name"), TYPES)
 def test_every_type_comes_back_from_r4_as_it_was_or_what_is_lost_is_said(version: Version, name: str) -> None:
     for seed in range(4):
-        resource = resource_of(name, version, seed)
+        resource = resource_of(name, version, seed, DEPTH)
         made, lost = to_r4(resource, version)
         again, more = from_r4(made, version)
         assert again == resource or lost or more
@@ -60,7 +62,7 @@ def test_every_type_comes_back_from_r4_as_it_was_or_what_is_lost_is_said(version
 @pytest.mark.parametrize("name", resource_types("R4"))
 def test_every_type_of_r4_comes_back_from_each_version(version: Version, name: str) -> None:
     for seed in range(2):
-        resource = resource_of(name, "R4", seed)
+        resource = resource_of(name, "R4", seed, DEPTH)
         made, lost = from_r4(resource, version)
         again, more = to_r4(made, version)
         assert again == resource or lost or more

@@ -27,6 +27,8 @@ from gateway.fhir.message import Ourselves, compose_reply, content_hash, read_me
 from gateway.fhir.outcome import operation_outcome
 from gateway.fhir.parameters import unwrap
 from gateway.fhir.references import references_in
+from gateway.replay.files import archives
+from gateway.replay.files.streams import Pieced
 from gateway.web.body import read_body
 from gateway.web.incoming import Incoming
 from gateway.web.negotiation import request_format, response_format
@@ -208,6 +210,24 @@ def fuzz_framing(data: bytes) -> None:
     assert taken - rest == incoming.framing.end
 
 
+def fuzz_files(data: bytes) -> None:
+    """Each thing that is found is a message or a sentence, the same however it comes; the first byte names the file."""
+    choice, content = (data[0] if data else 0), data[1:]
+    name = ("f", "f.ndjson", "f.json.gz", "f.zip")[choice & 3]
+    found = list(archives.read(name, io.BytesIO(content), MOST_INFLATED, 10 * MOST_INFLATED))
+    assert found
+    for one in found:
+        assert one.name.isprintable()
+        assert len(one.name) <= len(name) + 400
+        assert len(one.body) <= MOST_INFLATED
+        assert bool(one.body) == (one.problem is None)
+        assert one.problem is None or (one.problem.startswith(one.name) and one.problem.endswith("."))
+        assert one.about is None or one.about.received_at.tzinfo is not None
+    assert sum(len(one.body) for one in found) <= 10 * MOST_INFLATED + len(content)
+    in_pieces = io.BufferedReader(Pieced(iter((content[: choice >> 2], content[choice >> 2 :]))), 512)
+    assert list(archives.read(name, in_pieces, MOST_INFLATED, 10 * MOST_INFLATED)) == found
+
+
 def _version(data: bytes) -> Version:
     """A version of FHIR that the input decides on, R4 half of the time."""
     number = crc32(data) % (2 * len(VERSIONS))
@@ -295,6 +315,29 @@ _HTTP_WORDS = (
     *(b"0\r\n\r\n", b"5\r\nhello\r\n", b"Expect: 100-continue\r\n", b"chunked", b"identity", b"gzip, ", b"+5", b"0x5"),
     *(b";a=b", b"HTTP/1.0", b"Connection: close\r\n", b"\n", b" ", b"\t", b",", b":", b"\0", b"ffffffff"),
 )
+_FILE_WORDS = (
+    *(
+        b"PK\3\4",
+        b"PK\1\2",
+        b"PK\5\6",
+        b"PK\6\6",
+        b"PK\6\7",
+        b"ustar\000",
+        b"\x1f\x8b\x08\0",
+        b"././@LongLink",
+        b"\0" * 8,
+    ),
+    *(b"30 path=", b"20 size=", b"SHA256SUMS", b"000000001.about.json", b"000000001.json", b"../", b"\xff\xff\xff\xff"),
+    *(
+        b'{"fhirGatewayExport":1,"messages":1}\n',
+        b'"about":{',
+        b'"body":"',
+        b'"bodyBase64":"',
+        b'"type":"batch"',
+        b"\n{",
+    ),
+    *(b'"type":"collection","entry":[', b'{"resource":', b'<type value="batch"/>', b"<entry><resource>", b"</entry>"),
+)
 
 TARGETS: Mapping[str, Target] = {
     "json": Target(fuzz_json, "json", _JSON_WORDS),
@@ -306,6 +349,7 @@ TARGETS: Mapping[str, Target] = {
     "narrative": Target(fuzz_narrative, "bytes", _XML_WORDS),
     "body": Target(fuzz_body, "bytes"),
     "framing": Target(fuzz_framing, "bytes", _HTTP_WORDS),
+    "files": Target(fuzz_files, "bytes", _FILE_WORDS),
     "negotiation": Target(fuzz_negotiation, "bytes", _HEADER_WORDS),
 }
 

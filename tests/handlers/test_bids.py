@@ -9,8 +9,9 @@ import pytest
 
 from gateway.fhir.references import Resource
 from gateway.terms import Terms
+from tests.conftest import ON_EACH_DATABASE
 from tests.handlers import HOSPITAL, Gateway, Reply, message, task_of
-from tests.orders import header_of, organization, renewed, sent_by
+from tests.orders import Order, header_of, organization, renewed, sent_by
 from tests.terms import TERMS
 
 FIRST, SECOND, BROADCAST = ((f"{HOSPITAL}/order", number) for number in ("BID-3001", "BID-3002", "BID-3003"))
@@ -274,6 +275,15 @@ def test_the_first_claim_wins_and_the_others_are_cancelled(claims: Gateway) -> N
     assert "taken" in late.text
 
 
+def test_the_first_claim_wins_also_where_it_is_carried_out_together_with_other_messages(claims: Gateway) -> None:
+    claims.send_all(*OFFERED)
+
+    claim, *_ = claims.send_at_once(message(BIDS[1]), *(Order().new_order() for _ in range(4)))
+
+    assert claim.code == "ok"
+    assert statuses(claims) == ["cancelled", "accepted"]
+
+
 def test_a_task_that_is_offered_after_the_claim_is_not_claimed(claims: Gateway) -> None:
     claims.send_all(OFFERED[0], "order-update__bid-first", OFFERED[1])
     late = claims.send(message("order-update__bid-second"))
@@ -331,6 +341,7 @@ def test_one_candidate_does_not_reject_a_task_for_all(gateway: Gateway) -> None:
     gateway.send_all("order-update__claim")
 
 
+@ON_EACH_DATABASE
 @pytest.mark.parametrize("offered", [OFFERED, ("new-order__broadcast",)], ids=["bidding", "broadcast"])
 def test_of_two_claims_at_once_exactly_one_wins(two_sides: Sides, offered: tuple[str, ...]) -> None:
     names = BIDS if offered is OFFERED else ("order-update__claim", "order-update__claim-second")
@@ -347,6 +358,7 @@ def test_of_two_claims_at_once_exactly_one_wins(two_sides: Sides, offered: tuple
         assert sorted(ended) == ["accepted", "cancelled"][: len(orders)]
 
 
+@ON_EACH_DATABASE
 def test_of_a_claim_and_a_new_offer_at_once_no_second_claim_comes(two_sides: Sides) -> None:
     for number in range(15):
         two_sides.send_all(number, OFFERED[0])
@@ -356,6 +368,7 @@ def test_of_a_claim_and_a_new_offer_at_once_no_second_claim_comes(two_sides: Sid
         assert (late.code, codes(late)) == ("fatal-error", ["conflict"])
 
 
+@ON_EACH_DATABASE
 @pytest.mark.parametrize("two_sides", [TERMS], indirect=True)
 def test_of_two_selections_at_once_exactly_one_is_made(two_sides: Sides) -> None:
     second = [{"system": SECOND[0], "value": SECOND[1]}]

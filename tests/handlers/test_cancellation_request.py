@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.fhir.references import Resource
+from tests.conftest import ON_EACH_DATABASE
 from tests.handlers import CANCELLATION, HOSPITAL, ORDER, OURSELVES, Gateway, keep_unchecked, message, task_of
 from tests.orders import HOSPITAL as BY_HOSPITAL
 from tests.orders import Order, sent_by
@@ -317,6 +318,7 @@ def test_a_proposal_for_a_request_that_was_cancelled_is_refused(gateway: Gateway
     assert gateway.find("Task", PROPOSAL) is None
 
 
+@ON_EACH_DATABASE
 def test_a_cancellation_that_comes_many_times_at_once_has_one_effect(gateway: Gateway, database_url: str) -> None:
     gateway.send_all("new-order__prescription")
     senders = [Gateway(database_url) for _ in range(4)]
@@ -328,6 +330,7 @@ def test_a_cancellation_that_comes_many_times_at_once_has_one_effect(gateway: Ga
     assert (gateway.get("Task", ORDER).version, gateway.get("Task", CANCELLATION).version) == (2, 1)
 
 
+@ON_EACH_DATABASE
 @pytest.mark.parametrize("rival", ["completed", "cancellation"])
 def test_of_an_acceptance_and_its_rival_exactly_one_wins(gateway: Gateway, database_url: str, rival: str) -> None:
     other = Gateway(database_url)

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.fhir.policy import loading
 from gateway.fhir.references import Resource
+from tests.conftest import ON_EACH_DATABASE
 from tests.handlers import CANCELLATION, HOSPITAL, ORDER, Gateway, Reply, keep_unchecked, message, task_of
 from tests.orders import header_of
 from tests.terms import TERMS
@@ -401,6 +402,7 @@ def test_the_placer_may_send_its_own_version_when_it_accepts(gateway: Gateway) -
     assert dose(gateway) == "Two small capsules three times daily"
 
 
+@ON_EACH_DATABASE
 def test_of_two_answers_at_once_exactly_one_counts(gateway: Gateway, database_url: str) -> None:
     other = Gateway(database_url)
     gateway.send_all(*BEGUN, "modification-request__suspend")

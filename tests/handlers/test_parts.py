@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway import indexed
+from tests.conftest import ON_EACH_DATABASE
 from tests.handlers import Gateway, Reply
 from tests.orders import HOSPITAL, PHARMACY, Order, Party, Resource, organization
 
@@ -100,6 +101,7 @@ def test_outputs_of_parts_become_outputs_of_the_whole_each_once(gateway: Gateway
     assert gateway.get("Task", whole.identifier).resource["status"] == "in-progress"
 
 
+@ON_EACH_DATABASE
 def test_parts_that_end_at_once_both_give_their_outputs_to_the_whole(gateway: Gateway) -> None:
     whole = placed(gateway, *AT_WORK)
     parts = [part_of(gateway, whole, PHARMACY, owner) for owner in (FIRST, SECOND)]

@@ -1,4 +1,4 @@
-"""A running gateway on each database, shared by the journeys of a module."""
+"""A running gateway on each database, which all journeys share: each has ids of its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ SETTINGS = {
     "GATEWAY_HANDLERS": '["handlers", "tests.trial_handlers"]',
     "GATEWAY_REPLY_TIMEOUT": "2",
     "GATEWAY_RETRY_SCHEDULE": "[1, 1, 1]",
+    "GATEWAY_SWEEP_INTERVAL": "0.2",
     "GATEWAY_MAX_MESSAGE_BYTES": "200000",
     "GATEWAY_LOG_FORMAT": "json",
 }
@@ -66,7 +67,7 @@ class Partner:
         return found
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="package", params=DATABASES)
 def partner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Partner]:
     var = tmp_path_factory.mktemp("journeys") / "var"
     if request.param == "sqlite":

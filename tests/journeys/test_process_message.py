@@ -17,7 +17,6 @@ from gateway.store import schema
 from tests import validity
 from tests.journeys.conftest import JSON, XML, Partner
 from tests.orders import Order, focus_of, header_of, renewed
-from tests.running import running
 from tests.senders import Sender, new_id, task
 from tests.services import eventually
 from tests.trial_handlers import SYSTEM
@@ -344,18 +343,3 @@ def test_an_order_lives_from_placing_to_cancellation(partner: Partner) -> None:
     late = partner.send(order.update("completed"))
     assert code_of(late) == "fatal-error"
     assert "cancelled" in issues_of(late)[0]["details"]["text"]
-
-
-def test_what_was_answered_is_answered_alike_after_a_restart(tmp_path: Path, sqlite_url: str) -> None:
-    order = Order().new_order()
-    answers = []
-    judged = validity.judged["reply"]
-    for _ in range(2):
-        with (
-            running(tmp_path / "var", {"GATEWAY_DATABASE_URL": sqlite_url}) as gateway,
-            validity.client() as client,
-        ):
-            answers.append(Partner(gateway, sqlite_url, client).send(order).content)
-    assert answers[0] == answers[1]
-    reply_and_told = 2
-    assert validity.judged["reply"] - judged == 2 * reply_and_told

@@ -12,7 +12,7 @@ from gateway.fhir.search import tokens_of
 from gateway.store import inbox, resources, search_keys
 from gateway.store.database import Connection, Database
 from gateway.store.inbox import Arrival
-from gateway.store.resources import Row
+from gateway.store.resources import Row, Version
 
 
 def keep(
@@ -26,7 +26,7 @@ def keep(
             number = resources.number_of(message_id, ordinal)
             content = json.serialize(resource)
             row = Row(str(resource["id"]), str(resource["resourceType"]), 1, sender, number, content)
-            resources.write(connection, [row], message_id, moment)
+            resources.write(connection, [Version(row, message_id, moment)])
             rows.append(row)
         search_keys.change(connection, {row.number: tokens_of(json.parse_own(row.content)) for row in rows}, {})
     return rows

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.errors import Conflict
-from gateway.store import inbox
+from gateway.store import lanes
 from gateway.store.database import Database, upgrade
 from tests.services import eventually
 from tests.store.filled import add_message
@@ -20,7 +20,7 @@ def test_of_two_that_open_a_lane_at_once_the_later_tries_again(postgres_url: str
     database = Database(postgres_url)
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:
-            lane = inbox.join_lane(connection, [b"k1"])
+            lane = lanes.join(connection, [b"k1"])
             later = pool.submit(_join, database, [b"k0", b"k1"])
             eventually(lambda: connection.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")), 10)
         with pytest.raises(Conflict):
@@ -51,4 +51,4 @@ def _add(database: Database, lane: str) -> int:
 
 def _join(database: Database, keys: list[bytes]) -> str:
     with database.transaction() as connection:
-        return inbox.join_lane(connection, keys)
+        return lanes.join(connection, keys)

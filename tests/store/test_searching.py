@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gateway.fhir import json
-from gateway.fhir.identity import OWN_SENDER, identifier_key
+from gateway.fhir.identity import OWN_SENDER, identifier_key, key
 from gateway.fhir.search import Query, parse, reverse_digests
 from gateway.store import resources, searching
 from gateway.store.database import Database
-from gateway.store.resources import Row
+from gateway.store.resources import Row, Version
 from tests.store.filled import add_message, keep
 
 BASE = "http://gateway.example/fhir"
@@ -189,7 +189,7 @@ def test_what_the_gateway_keeps_for_itself_is_not_found(database: Database) -> N
     with database.transaction() as connection:
         message_id = add_message(connection)
         row = Row("own", "Task", 1, OWN_SENDER, resources.number_of(message_id, 0), json.serialize(own))
-        resources.write(connection, [row], message_id, START)
+        resources.write(connection, [Version(row, message_id, START)])
     for pairs in ([], [("_sort", "_lastUpdated")], [("_id", "own")], [("_lastUpdated", "2024")]):
         assert filled.page(parse("Task", [*pairs, ("_total", "accurate")], BASE)) == searching.Page([], None, 0)
 
@@ -204,3 +204,19 @@ def test_what_refers_to_a_resource_is_found(database: Database) -> None:
         found = searching.find_by_digests(connection, reverse_digests(include, "ServiceRequest", "1"), 2)
         assert [row.id for row in found] == ["t5", "t3"]
         assert searching.find_by_digests(connection, [], 2) == []
+
+
+def test_what_has_each_of_several_tokens_is_found_unless_very_much_has_it(database: Database) -> None:
+    of = [*["a"] * 20, *["b"] * 21, "c"]
+    Filled(
+        database,
+        [{"resourceType": "Task", "id": f"t{n}", "focus": {"reference": f"Task/{one}"}} for n, one in enumerate(of)],
+        [START] * len(of),
+    )
+    tokens = {one: key("Task", "focus", "at", f"Task/{one}") for one in "abcd"}
+    with database.reading() as connection:
+        found = searching.find_few(connection, list(tokens.values()))
+        assert searching.find_few(connection, []) == {}
+        for one in "acd":
+            assert found[tokens[one]] == searching.find_by_digests(connection, [tokens[one]], 100)
+    assert tokens["b"] not in found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import delivering, processing, terms
+from gateway import delivering, performing, terms
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.subscriptions import Directory, Heartbeats
@@ -31,7 +31,7 @@ def make_world(
     database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MakeWorld]:
     """`answer` is the pharmacy's to each notification, `tell` its key."""
-    monkeypatch.setattr(processing, "Directory", partial(Directory, look_every=0.0))
+    monkeypatch.setattr(performing, "Directory", partial(Directory, look_every=0.0))
     with ExitStack() as stack:
 
         def make(answer: Answering = lambda _: OK, tell: str = "nothing") -> World:

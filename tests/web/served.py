@@ -57,9 +57,10 @@ class AtOnce:
 class Api:
     """Asks the gateway as a RESTful client does; `party` is who it is, unless a call says otherwise."""
 
-    def __init__(self, client: FlaskClient, queue: AtOnce) -> None:
+    def __init__(self, client: FlaskClient, queue: AtOnce, here: Context) -> None:
         self.queue = queue
-        self._client = client
+        self.client = client
+        self.here = here
 
     def call(
         self,
@@ -78,7 +79,7 @@ class Api:
         if body is not None:
             named["Content-Type"] = media_type
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-        return self._client.open(f"/fhir/{path}", method=method, data=data, headers=named)
+        return self.client.open(f"/fhir/{path}", method=method, data=data, headers=named)
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.call("GET", path, party=None, **headers)
@@ -91,7 +92,7 @@ class Api:
 
     def send(self, message: Resource) -> Resource:
         """The reply to a message."""
-        answer = self._client.post("/fhir/$process-message", data=orjson.dumps(message), headers={"Content-Type": JSON})
+        answer = self.client.post("/fhir/$process-message", data=orjson.dumps(message), headers={"Content-Type": JSON})
         assert answer.status_code == 200, answer.text
         reply: Resource = orjson.loads(answer.data)
         return reply
@@ -111,7 +112,7 @@ def served(database_url: str, redis_url: str, **settings: Any) -> Iterator[Api]:
         here = context.get()
     queue = AtOnce(here)
     context.put(app.extensions, replace(here, courier=queue))  # type: ignore[arg-type]
-    yield Api(app.test_client(), queue)
+    yield Api(app.test_client(), queue, here)
     here.database.close()
     _idle.append(app)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -198,7 +199,7 @@ def test_with_a_token_only_who_has_it_may(make: Any, tmp_path: Path) -> None:
     problem(api.get(PARTNERS, headers=own), 503)
     file.write_text("short\n")
     problem(api.get(PARTNERS, headers={"Authorization": "Bearer short"}), 503)
-    file.write_text(f"{TOKEN}\nsomething else\n")
+    file.write_text(f"{TOKEN}\n")
     assert api.get(PARTNERS, headers=own).status_code == 200
     for wrong in ("", TOKEN, f"Basic {TOKEN}", "Bearer something else", "Bearer ", f"Bearer {TOKEN}x", "Bearer \xff"):
         answer = api.get(PARTNERS, headers={"Authorization": wrong})
@@ -208,6 +209,46 @@ def test_with_a_token_only_who_has_it_may(make: Any, tmp_path: Path) -> None:
     assert answer.status_code == 201
     [change] = said(api.get(f"{PARTNERS}/Lab/changes", headers=own))["changes"]
     assert change["by"] == "administrator (API)"
+
+
+def test_each_administrator_may_have_a_token_of_their_own(make: Any, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\nAnna  Ek\tanna's-own-token-of-hers\n\nbo bo's-own-token-of-his\n")
+    api = make(admin_token_file=str(file))
+    added: TestResponse = api.post(PARTNERS, json=LAB, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert added.status_code == 201
+    for verb, token in (("pause", "anna's-own-token-of-hers"), ("resume", "bo's-own-token-of-his")):
+        assert api.post(f"{PARTNERS}/Lab/{verb}", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    for wrong in ("Anna Ek anna's-own-token-of-hers", "bo's-own-token-of-hi", "bo"):
+        problem(api.get(PARTNERS, headers={"Authorization": f"Bearer {wrong}"}), 401)
+    changes = said(api.get(f"{PARTNERS}/Lab/changes", headers={"Authorization": f"Bearer {TOKEN}"}))["changes"]
+    assert [change["by"] for change in changes] == ["bo (API)", "Anna Ek (API)", "administrator (API)"]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "line|no token"),
+        (b"\n", "line 1"),
+        (f"{TOKEN}\nanna short\n".encode(), "line 2"),
+        (f"{TOKEN}\n{TOKEN}x\n".encode(), "line 2"),
+        (f"{TOKEN}\nanna {TOKEN}\n".encode(), "line 2"),
+        (f"anna {TOKEN}\nANNA {TOKEN}x\n".encode(), "line 2"),
+        (f"{TOKEN}\nadministrator {TOKEN}x\n".encode(), "line 2"),
+        (f"sandbox {TOKEN}\n".encode(), "line 1"),
+        (f"{'a' * 101} {TOKEN}\n".encode(), "line 1"),
+        (f"an\x07na {TOKEN}\n".encode(), "line 1"),
+        (f"{TOKEN}\n".encode() + b"ann\xff " + f"{TOKEN}x\n".encode(), "line 2"),
+        (f"{TOKEN}\n".encode() * 10_000, "more than"),
+    ],
+)
+def test_a_file_of_tokens_with_a_fault_opens_nothing(make: Any, tmp_path: Path, content: bytes, line: str) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    answer = make(admin_token_file=str(file)).get(PARTNERS, headers={"Authorization": f"Bearer {TOKEN}"})
+    told = problem(answer, 503)
+    assert re.search(line, told)
+    assert TOKEN not in told
 
 
 def test_a_token_that_others_can_read_is_told_of(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,13 +302,13 @@ def test_the_description_is_openapi_and_has_every_route(api: FlaskClient) -> Non
     described = said(api.get("/admin/openapi.json"))
     validate(described)
     rules = {
-        (method.lower(), rule.rule.replace("<", "{").replace(">", "}"), rule.endpoint)
+        (method.lower(), rule.rule.replace("<", "{").replace(">", "}"), rule.endpoint.rpartition(".")[2])
         for rule in api.application.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.endpoint.startswith("administration.")
     }
     told = {
-        (method, path, f"administration.{operation['operationId']}")
+        (method, path, operation["operationId"])
         for path, operations in described["paths"].items()
         for method, operation in operations.items()
     }

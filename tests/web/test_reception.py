@@ -96,28 +96,21 @@ def test_nobody_waits_for_a_slow_sender(gateway: Gateway, kind: str) -> None:
     assert seconds < 5 * BODY_TIMEOUT
 
 
-def test_a_body_that_trickles_in_is_refused_in_time(gateway: Gateway) -> None:
-    with closing(connected(gateway, POST + b"Content-Length: 5000\r\n\r\n{")) as connection:
+def test_what_trickles_in_is_refused_in_time_and_where_nothing_comes_the_connection_is_ended(gateway: Gateway) -> None:
+    with (
+        closing(connected(gateway, POST + b"Content-Length: 5000\r\n\r\n{")) as of_body,
+        closing(connected(gateway, b"GET /heal")) as of_headers,
+        closing(connected(gateway)) as of_nothing,
+    ):
         began = time.monotonic()
         for _ in range(int(BODY_TIMEOUT / 0.1) - 2):
             time.sleep(0.1)
-            connection.sendall(b" ")
-        status, body, ended = answer(connection)
-
-    assert (status, issue_code(body), ended) == (408, "timeout", True)
-    assert BODY_TIMEOUT <= time.monotonic() - began < BODY_TIMEOUT + 15
-
-
-def test_headers_that_trickle_in_are_refused_in_time(gateway: Gateway) -> None:
-    with closing(connected(gateway, b"GET /heal")) as connection:
-        status, body, ended = answer(connection)
-
-    assert (status, issue_code(body), ended) == (408, "timeout", True)
-
-
-def test_a_connection_on_which_nothing_comes_is_ended(gateway: Gateway) -> None:
-    with closing(connected(gateway)) as connection:
-        assert connection.recv(1) == b""
+            of_body.sendall(b" ")
+        for connection in (of_body, of_headers):
+            status, body, ended = answer(connection)
+            assert (status, issue_code(body), ended) == (408, "timeout", True)
+        assert BODY_TIMEOUT <= time.monotonic() - began < BODY_TIMEOUT + 15
+        assert of_nothing.recv(1) == b""
 
 
 @pytest.mark.parametrize(
@@ -225,3 +218,39 @@ def test_what_is_refused_before_a_thread_sees_it_is_counted(gateway: Gateway) ->
         assert answer(connection)[0] == 431
 
     assert 'fhir_gateway_requests_rejected_total{endpoint="none",status="431"}' in gateway.get("/metrics").text
+
+
+UPLOAD = b"POST /admin/replays?mode=dry-run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+
+
+def test_the_files_of_a_replay_may_be_larger_than_what_is_held(gateway: Gateway) -> None:
+    line = orjson.dumps({"resourceType": "Patient", "x": "y" * (LIMIT - 100)}) + b"\n"
+    chunk = f"{len(line):x}\r\n".encode() + line + b"\r\n"
+    with closing(
+        connected(gateway, UPLOAD + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+    ) as connection:
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        for _ in range(12 * LIMIT // len(line)):
+            connection.sendall(chunk)
+        connection.sendall(b"0\r\n\r\n")
+        status, body, ended = answer(connection)
+
+    assert (status, orjson.loads(body)["items"], ended) == (201, 12, True)
+
+
+def test_whoever_may_not_is_refused_before_the_files_have_come(gateway: Gateway) -> None:
+    refused = UPLOAD + b"X-Forwarded-For: 192.0.2.1\r\nContent-Length: 9999999999\r\n\r\n{"
+    with ExitStack() as held:
+        connections = [held.enter_context(closing(connected(gateway, refused))) for _ in range(16)]
+        answers = [answer(connection) for connection in connections]
+
+    assert {(status, ended) for status, _, ended in answers} == {(403, True)}
+
+
+def test_files_that_break_off_are_no_replay(gateway: Gateway) -> None:
+    with closing(connected(gateway, UPLOAD + b"Content-Length: 5000\r\n\r\n{")) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        status, body, ended = answer(connection)
+
+    assert (status, ended) == (400, True)
+    assert "breaks off" in orjson.loads(body)["detail"]

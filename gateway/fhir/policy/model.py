@@ -75,7 +75,10 @@ class Machine:
 
     def misfit(self, task: Resource) -> str | None:
         """The Task's business status, where it is one that the pack has, and has for other statuses than the Task's."""
-        code, status = self._business_code(task), self.state_of(task).partition("/")[0]
+        code = self._business_code(task)
+        if code is None:
+            return None
+        status = self.state_of(task).partition("/")[0]
         fitting, is_known = self.fitting(status), any(code in self.fitting(other) for other in STATUSES)
         return code if fitting and is_known and code not in fitting else None
 

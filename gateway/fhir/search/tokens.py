@@ -17,6 +17,7 @@ some parameters have terms for both together: `owner+status`, form, values, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from gateway.fhir.identity import key
@@ -26,6 +27,8 @@ from gateway.fhir.task.elements import request_code, status_of
 Resource = dict[str, Any]
 Term = tuple[str, ...]
 _MOST_ACTIONS = 1000
+_often = lru_cache(4096)(key)
+"""The digest of a term that many resources have: of a code, say."""
 
 
 def tokens_of(resource: Resource) -> frozenset[bytes]:
@@ -33,12 +36,12 @@ def tokens_of(resource: Resource) -> frozenset[bytes]:
     kind = resource.get("resourceType")
     if not isinstance(kind, str) or kind not in PARAMETERS:
         return frozenset()
-    return frozenset([key(kind, *term) for term in terms_of(kind, resource)])
+    return frozenset([(_often if _is_common(term) else key)(kind, *term) for term in terms_of(kind, resource)])
 
 
 def creator_tokens(kind: str, names: Iterable[str]) -> list[bytes]:
     """By which what somebody has created is found, by any of its creator's names; no search asks for it."""
-    return [key(kind, "_creator", name) for name in names if name]
+    return [_often(kind, "_creator", name) for name in names if name]
 
 
 def waiting_tokens(resource: Resource) -> list[bytes]:
@@ -49,7 +52,7 @@ def waiting_tokens(resource: Resource) -> list[bytes]:
 
 
 def waiting_token(status: str) -> bytes:
-    return key("Task", "_waiting", status)
+    return _often("Task", "_waiting", status)
 
 
 def terms_of(kind: str, resource: Resource) -> list[Term]:
@@ -57,9 +60,9 @@ def terms_of(kind: str, resource: Resource) -> list[Term]:
     status = resource.get("status")
     absent = MISSING.get(kind, ())
     terms: list[Term] = []
-    for parameter in _SEARCHED_BY[kind]:
+    for parameter, first in _SEARCHED_BY[kind]:
         name = parameter.name
-        found = [(name, *term) for term in _terms(parameter, resource)]
+        found = [(name, *term) for term in _terms(parameter, resource)] if first is None or first in resource else []
         if name in absent:
             found.append((name, "missing", "false" if found else "true"))
         if not found:
@@ -158,7 +161,27 @@ _BY_KIND: dict[Kind, Callable[[Any], list[Term]]] = {
     "identifier": _identifier,
     "reference": _reference,
 }
-_SEARCHED_BY = {kind: [one for one in named.values() if not one.of] for kind, named in PARAMETERS.items()}
+_ELSEWHERE = ("activity-resource", "focus")
+"""Parameters that look at more than one element."""
+_SEARCHED_BY = {
+    kind: [
+        (one, None if one.name in _ELSEWHERE else one.element.partition(".")[0]) for one in named.values() if not one.of
+    ]
+    for kind, named in PARAMETERS.items()
+}
+"""The parameters of each type, each with the element without which a resource has no value of it, if there is one."""
+_CODED = frozenset(
+    name
+    for named in PARAMETERS.values()
+    for one in named.values()
+    if one.kind in ("code", "coding", "concept")
+    for name in (one.name, f"{one.name}+status")
+)
+
+
+def _is_common(term: Term) -> bool:
+    """Whether others have it too, most likely: a code, the system of an identifier, that something is missing."""
+    return term[0] in _CODED or term[1] in ("in", "missing")
 
 
 def _activities(group: Resource) -> Iterator[Any]:

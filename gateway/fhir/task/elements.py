@@ -101,7 +101,7 @@ def identifiers_of(resource: Resource) -> list[str]:
 
 def names_of(resource: Resource) -> list[tuple[str, str]]:
     """The business identifiers as (system, value), those with a value."""
-    return [name_of(identifier) for identifier in dicts(resource.get("identifier")) if name_of(identifier)[1]]
+    return [name for identifier in dicts(resource.get("identifier")) if (name := name_of(identifier))[1]]
 
 
 def name_of(identifier: Resource) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context
 
-from gateway.store.schema import metadata
+from gateway.store import replay_schema
 
 url = sa.make_url(context.config.attributes["url"])
 if url.get_backend_name() == "postgresql":
@@ -19,7 +19,8 @@ if engine.dialect.name == "sqlite":
     sa.event.listen(engine, "connect", lambda connection, _record: setattr(connection, "isolation_level", None))
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=True)
+    tables = replay_schema.metadata
+    context.configure(connection=connection, target_metadata=tables, render_as_batch=True, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
 engine.dispose()

@@ -67,6 +67,7 @@ def may(party: str, state: str, status: str) -> bool:
     return status in MOVES.get(party, {}).get(state, ())
 
 
+@pytest.mark.parametrize("shared_url", ["sqlite"], indirect=True)  # the policy decides, not the database
 @pytest.mark.parametrize("state", STATUSES)
 def test_only_who_may_make_a_move_makes_it(network: Network, state: str) -> None:
     parties = {name: Party(network, name) for name in (PLACER, FULFILLER, BYSTANDER)}
