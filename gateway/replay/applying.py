@@ -17,7 +17,7 @@ from gateway.replay.filed import Filed, close, read_filed
 from gateway.replay.model import Outcome
 from gateway.replay.rounds import DIED, MOST_DEATHS, ROUND_BYTES, Here, Known, Round
 from gateway.replay.targets import trouble_with
-from gateway.store import inbox, replaying
+from gateway.store import inbox, replay_items, replaying
 from gateway.store.database import Connection
 from gateway.store.inbox import Arrival, Waiting
 from gateway.store.replay_items import Decided, Item
@@ -28,6 +28,7 @@ Kind = Literal["kept", "again", "filed"]
 """A message of the inbox that has not taken effect; one that has; one of a file that the inbox has not."""
 
 _LEFT = "An earlier message of the same Task waits before it, and is not part of this replay: message {}."
+_BEHIND = "An earlier message of the same Task was left as it is."
 _ANSWERS = {
     "ok": "It took effect before.",
     "fatal-error": "It was refused before, and its sender has that answer. To carry it out all the same: reprocess.",
@@ -71,11 +72,15 @@ class Applying:
         works, decided = self.sort(items)
         if decided:
             yield Known(decided)
+        left = self._find_left(items)
         while works:
             some = _first_of_each_lane(works, self._here.most)
-            ready, received, decided = self.prepare(some)
+            ready, received, decided = self.prepare([work for work in some if work.lane not in left])
+            decided += [Decided(work.item.position, "left", _BEHIND) for work in some if work.lane in left]
             if decided:
                 yield Known(decided)
+            places = {one.position for one in decided if one.outcome == "left"}
+            left |= {work.lane for work in some if work.item.position in places}
             if ready or received:
                 self._here.pace(len(ready) + len(received))
             yield from received
@@ -84,6 +89,11 @@ class Applying:
             taken = {work.item.position for work in some}
             waits = {work.lane for work in some if work.is_in_other_hands}
             works = [work for work in works if work.item.position not in taken and work.lane not in waits]
+
+    def _find_left(self, items: Sequence[Item]) -> set[str]:
+        """The lanes of which this replay has left a message as it was: what comes after that must not overtake it."""
+        with self._here.database.reading() as connection:
+            return replay_items.find_left_lanes(connection, self._here.replay.id, self._here.part, items[0].position)
 
     def sort(self, items: Sequence[Item]) -> tuple[list[Work], list[Decided]]:
         """What is to be carried out, as far as can be seen without reading it; and what is clear without."""

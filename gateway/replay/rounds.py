@@ -28,7 +28,7 @@ DIED = f"The worker that processed it died, {MOST_DEATHS} times."
 
 @dataclass(slots=True)
 class Here:
-    """Where a replay runs.
+    """Where a part of a replay runs.
 
     `pace` waits until so many messages may be carried out. `announce` tells whoever waits for what came of messages,
     by their ids, and `ring` has recipients called. `places` says where a message stands among the items, by the `id()`
@@ -41,6 +41,7 @@ class Here:
     standing: Standing
     performer: Performer
     replay: Replay
+    part: str
     pace: Callable[[int], None]
     announce: Callable[[Sequence[int]], None]
     ring: Callable[[Sequence[str]], object]

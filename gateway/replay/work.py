@@ -117,6 +117,7 @@ class Replayer:
             self._standing,
             self._performer,
             replay,
+            self._part,
             pace,
             self._announce,
             self._doorbell.ring,
@@ -128,7 +129,7 @@ class Replayer:
         self.begun += 1
         here = self._here
         position = here.places.get(id(head)) if here else None
-        return "" if here is None or position is None else f"{here.replay.id} {self._part or _NOTHING} {position}"
+        return "" if here is None or position is None else f"{here.replay.id} {here.part or _NOTHING} {position}"
 
     def _announce(self, message_ids: Sequence[int]) -> None:
         """To who waits for an answer on a connection, and who is told of what came of it."""

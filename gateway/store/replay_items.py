@@ -238,6 +238,16 @@ _DECIDE = Statement(
 )
 
 
+def find_left_lanes(connection: sa.Connection, replay_id: int, part: str, before: int) -> set[str]:
+    """The lanes of the items of a part before a position that were left as they were."""
+    i = replay_item.c
+    lane = sa.func.coalesce(i.lane, message.c.lane)
+    left = sa.select(lane).select_from(replay_item.outerjoin(message, message.c.id == i.message_id))
+    its = sa.and_(i.replay_id == replay_id, i.part == part, i.position < before)
+    found = left.where(its, i.outcome == "left", lane.is_not(None))
+    return set(connection.scalars(found.distinct()))
+
+
 def count_death(connection: sa.Connection, replay_id: int, part: str, position: int) -> None:
     """Counts that a worker died that had an item in hand."""
     i = replay_item.c

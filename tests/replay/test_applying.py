@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.fhir import json
+from gateway.replay import running
 from gateway.replay.life import ReplayError
 from gateway.store import replays, schema
 from gateway.store.replay_schema import replay_file
@@ -78,6 +80,26 @@ def test_what_waits_behind_what_is_not_part_of_the_replay_is_left(desk: Desk) ->
     [line] = desk.lines(progress.replay.id)
     assert str(first.message_id) in (line.detail or "")
     assert desk.process(first) == ["ok", "ok"]
+
+
+def test_what_was_left_is_not_overtaken_though_what_it_waits_for_is_through_by_now(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "WINDOW", 1)
+    order = Order()
+    first, second, third = desk.receive(order.new_order(), order.update("accepted"), order.update("in-progress"))
+    desk.set_dead(second.message_id, third.message_id)
+    replay = desk.plan("apply", Selection(states=("dead",)), effects="suppress")
+    desk.replays.start(replay.id, "operator")
+    record = running._Turn._record
+
+    def through(turn: Any, keep: Any, kept: Any) -> int:
+        decided = record(turn, keep, kept)
+        assert desk.process(first) in (["ok"], [])
+        return decided
+
+    monkeypatch.setattr(running._Turn, "_record", through)
+    assert desk.run(replay.id).counts == {"left": 2}
 
 
 def test_what_is_refused_now_is_refused_and_its_sender_gets_that_answer(desk: Desk) -> None:
