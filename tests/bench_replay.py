@@ -94,12 +94,13 @@ class Bench:
 
 def cpu_of(gateway: Gateway) -> float:
     """CPU seconds used until now by the processes that replay, and by PostgreSQL."""
-    servers = [process for process in psutil.Process().children(recursive=True) if process.name() == "postgres"]
     used = 0.0
-    for process in [*gateway.processes("replayer"), *servers]:
+    replayers = {process.pid for process in gateway.processes("replayer")}
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            times = process.cpu_times()
-            used += times.user + times.system
+            if process.pid in replayers or process.name() == "postgres":
+                times = process.cpu_times()
+                used += times.user + times.system
     return used
 
 

@@ -78,7 +78,14 @@ def _choose(connection: sa.Connection, replay_id: int, chosen: sa.Select[Any], o
     rows = sa.select(sa.literal(replay_id), part, position, one.c.id, one.c.before)
     names = ["replay_id", "part", "position", of, "before"]
     connection.execute(sa.insert(replay_item).from_select(names, rows))
+    _analyze(connection)
     return items
+
+
+def _analyze(connection: sa.Connection) -> None:
+    """PostgreSQL would else plan for one item of a new replay, and go through whole tables for each."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("ANALYZE replay_item"))
 
 
 def find_missing(connection: sa.Connection, replay_id: int, ids: Iterable[str]) -> list[str]:
@@ -241,11 +248,14 @@ _DECIDE = Statement(
 def find_left_lanes(connection: sa.Connection, replay_id: int, part: str, before: int) -> set[str]:
     """The lanes of the items of a part before a position that were left as they were."""
     i = replay_item.c
-    lane = sa.func.coalesce(i.lane, message.c.lane)
-    left = sa.select(lane).select_from(replay_item.outerjoin(message, message.c.id == i.message_id))
-    its = sa.and_(i.replay_id == replay_id, i.part == part, i.position < before)
-    found = left.where(its, i.outcome == "left", lane.is_not(None))
-    return set(connection.scalars(found.distinct()))
+    its = sa.and_(i.replay_id == replay_id, i.part == part, i.position < before, i.outcome == "left")
+    left = connection.execute(sa.select(i.lane, i.message_id).where(its)).all()
+    ids = [message_id for lane, message_id in left if lane is None and message_id is not None]
+    found = {lane for lane, _ in left if lane is not None}
+    for start in range(0, len(ids), _AT_ONCE):
+        of_them = message.c.id.in_(ids[start : start + _AT_ONCE])
+        found.update(connection.scalars(sa.select(message.c.lane).where(of_them)))
+    return found
 
 
 def count_death(connection: sa.Connection, replay_id: int, part: str, position: int) -> None:

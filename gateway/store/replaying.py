@@ -14,7 +14,7 @@ from gateway.store.replay_items import Counted
 from gateway.store.replay_schema import replay_item
 from gateway.store.schema import DEAD, WAITING, message, outbox
 from gateway.store.selections import reply, with_reply
-from gateway.store.statements import many
+from gateway.store.statements import Among, many
 
 _NOT_DONE = sa.or_(sa.text(f"message.{WAITING}"), sa.text(f"message.{DEAD}"))
 
@@ -36,21 +36,20 @@ class Standing:
     response_code: str | None
 
 
-_STANDING = many(
-    lambda number, _name: (
+_STANDING = Among(
+    message.c.id,
+    lambda is_one: (
         sa.select(
             *(message.c[name] for name in Standing.__slots__[:-2]),
             sa.func.length(message.c.body),
             reply.c.response_code,
         )
         .select_from(with_reply)
-        .where(message.c.id.in_([sa.bindparam(f"id_{n}") for n in range(number)]))
-    )
+        .where(is_one)
+    ),
 )
-_MESSAGES = many(
-    lambda number, _name: sa.select(*(message.c[name] for name in Waiting.__slots__)).where(
-        message.c.id.in_([sa.bindparam(f"id_{n}") for n in range(number)])
-    )
+_MESSAGES = Among(
+    message.c.id, lambda is_one: sa.select(*(message.c[name] for name in Waiting.__slots__)).where(is_one)
 )
 _FIRST_WAITING = many(
     lambda number, _name: sa.select(message.c.lane, message.c.id, message.c.received_at).where(
@@ -69,17 +68,12 @@ _AT_ONCE = 500
 
 def find_standing(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Standing]:
     """How far messages are, by their ids; without those that there are not."""
-    found: dict[int, Standing] = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        named = {f"id_{n}": one for n, one in enumerate(ids[start : start + _AT_ONCE])}
-        found |= {row[0]: Standing(*row) for row in _STANDING(len(named)).run(connection, named)}
-    return found
+    return {row[0]: Standing(*row) for row in _STANDING.run(connection, ids)}
 
 
 def find_messages(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Waiting]:
     """Messages, whatever their state, by their ids."""
-    named = {f"id_{n}": one for n, one in enumerate(ids)}
-    return {row[0]: Waiting(*row) for row in _MESSAGES(len(named)).run(connection, named)} if ids else {}
+    return {row[0]: Waiting(*row) for row in _MESSAGES.run(connection, ids)}
 
 
 def find_first_waiting(connection: sa.Connection, lanes: Sequence[str]) -> dict[str, tuple[int, datetime]]:
@@ -152,38 +146,50 @@ class Kept:
     sender: str | None
 
 
-_ON_ITS_WAY = ("due", "queued", "held")
+def _is_on_its_way(state: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    return sa.or_(*(state == sa.literal_column(f"'{one}'") for one in ("due", "queued", "held")))
+
+
 _OF_REPLY = (
-    reply.c.id.is_not(None),
+    reply.c.id.is_not(None).label("is_there"),
     reply.c.recipient,
     reply.c.destination,
-    sa.func.coalesce(sa.func.length(reply.c.content) == 0, sa.false()),
-    sa.func.coalesce(reply.c.state.in_(_ON_ITS_WAY), sa.false()),
+    sa.func.coalesce(sa.func.length(reply.c.content) == 0, sa.false()).label("is_empty"),
+    sa.func.coalesce(_is_on_its_way(reply.c.state), sa.false()).label("waits"),
     message.c.partner,
     message.c.sender,
 )
 _OF_ENTRY = (
-    outbox.c.id.is_not(None),
+    outbox.c.id.is_not(None).label("is_there"),
     outbox.c.recipient,
     outbox.c.destination,
-    sa.func.length(outbox.c.content) == 0,
-    outbox.c.state.in_(_ON_ITS_WAY),
-    sa.func.coalesce(message.c.partner, outbox.c.party),
+    (sa.func.length(outbox.c.content) == 0).label("is_empty"),
+    _is_on_its_way(outbox.c.state).label("waits"),
+    sa.func.coalesce(message.c.partner, outbox.c.party).label("partner"),
     message.c.sender,
 )
 _WITH_MESSAGE = outbox.outerjoin(message, sa.and_(message.c.id == outbox.c.message_id, outbox.c.kind == "reply"))
 
 
+_REPLIES = Among(
+    message.c.id,
+    lambda is_one: (
+        sa.select(message.c.id, reply.c.id.label("outbox_id"), *_OF_REPLY).select_from(with_reply).where(is_one)
+    ),
+)
+_ENTRIES = Among(
+    outbox.c.id, lambda is_one: sa.select(outbox.c.id, *_OF_ENTRY).select_from(_WITH_MESSAGE).where(is_one)
+)
+
+
 def find_replies(connection: sa.Connection, message_ids: Sequence[int]) -> dict[int, tuple[int | None, Kept]]:
     """The replies of messages, each with its id in the outbox."""
-    found = sa.select(message.c.id, reply.c.id, *_OF_REPLY).select_from(with_reply).where(message.c.id.in_(message_ids))
-    return {row[0]: (row[1], Kept(*row[2:])) for row in connection.execute(found)}
+    return {row[0]: (row[1], Kept(*row[2:])) for row in _REPLIES.run(connection, message_ids)}
 
 
 def find_entries(connection: sa.Connection, ids: Sequence[int]) -> dict[int, tuple[int | None, Kept]]:
     """Entries of the outbox; of a reply, with whom it answers."""
-    found = sa.select(outbox.c.id, *_OF_ENTRY).select_from(_WITH_MESSAGE).where(outbox.c.id.in_(ids))
-    return {row[0]: (row[0], Kept(*row[1:])) for row in connection.execute(found)}
+    return {row[0]: (row[0], Kept(*row[1:])) for row in _ENTRIES.run(connection, ids)}
 
 
 def count_replies(connection: sa.Connection, replay_id: int) -> Iterator[tuple[Kept, Counted]]:
